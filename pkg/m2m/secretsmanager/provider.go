@@ -1,10 +1,24 @@
 // Package secretsmanager provides m2m credentials from AWS Secrets Manager.
+//
+//	provider := secretsmanager.New("my-stack/sync-custom-data", func(ctx context.Context) (secretsmanager.Client, error) {
+//		config, err := config.LoadDefaultConfig(ctx)
+//		return sdk.NewFromConfig(config), err
+//	})
+//	source, err := m2m.NewSource(m2m.Config{Credentials: provider, ...})
+//
+// The secret is a JSON text {"endpoint","appId","appSecret"}. The function needs secretsmanager:GetSecretValue on it,
+// and kms:Decrypt if it is encrypted with a key of your own.
 package secretsmanager
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
@@ -14,7 +28,60 @@ type Client interface {
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
 }
 
-// New provides the credentials in the secret with the given name or ARN. newClient is called at the first read.
-func New(newClient func(context.Context) (Client, error), secretID string) m2m.CredentialsProvider {
-	panic("TODO")
+// New provides the credentials in the secret with the given name or ARN, the version labelled AWSCURRENT. newClient is
+// called at the first read, so that a function that needs no token pays nothing for the SDK.
+func New(secretID string, newClient func(context.Context) (Client, error)) m2m.CredentialsProvider {
+	return &provider{id: secretID, newClient: newClient}
+}
+
+type provider struct {
+	id        string
+	newClient func(context.Context) (Client, error)
+
+	mu     sync.Mutex
+	client Client
+}
+
+// Credentials implements m2m.CredentialsProvider. Its errors name the secret and what to do.
+func (p *provider) Credentials(ctx context.Context) (m2m.Credentials, error) {
+	client, err := p.connect(ctx)
+	if err != nil {
+		return m2m.Credentials{}, fmt.Errorf("secret %s: AWS configuration: %w", p.id, err)
+	}
+	out, err := client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &p.id})
+	if err != nil {
+		return m2m.Credentials{}, fmt.Errorf("secret %s: %s%w", p.id, mend(err), err)
+	}
+	if out.SecretString == nil {
+		return m2m.Credentials{}, fmt.Errorf(`secret %s is binary: store the JSON text {"endpoint","appId","appSecret"} as its secret string`, p.id)
+	}
+	c, err := m2m.ParseCredentials([]byte(*out.SecretString))
+	if err != nil {
+		return m2m.Credentials{}, fmt.Errorf("secret %s: %w", p.id, err)
+	}
+	return c, nil
+}
+
+func (p *provider) connect(ctx context.Context) (Client, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.client == nil {
+		client, err := p.newClient(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.client = client
+	}
+	return p.client, nil
+}
+
+// mend says what to do about the errors that a new deployment meets.
+func mend(err error) string {
+	if errors.As(err, new(*types.ResourceNotFoundException)) {
+		return "there is none of this name in this account and region, or it has no value yet: "
+	}
+	if api := smithy.APIError(nil); errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException" {
+		return "the function's role needs secretsmanager:GetSecretValue on it: "
+	}
+	return ""
 }

@@ -1,0 +1,57 @@
+package m2m
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// maxAttempts bounds how often one request is sent, the first time included.
+const maxAttempts = 4
+
+// backoff is how long to wait before attempt n+1: it doubles from a quarter of a second, with jitter so that many
+// clients that failed together do not come back together.
+func backoff(n int) time.Duration {
+	full := 250 * time.Millisecond << min(n-1, 6)
+	return full/2 + rand.N(full/2)
+}
+
+// retryAfter reads the Retry-After header: seconds or a date (RFC 9110 section 10.2.3). Zero: it says nothing.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return max(0, time.Duration(min(seconds, 1<<31))*time.Second)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+// sleep waits and tells whether it could: not if ctx ends first, and not at all if ctx's deadline is sooner.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// readLimited reads all of r, or fails if that is more than limit bytes.
+func readLimited(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("more than %d bytes", limit)
+	}
+	return data, err
+}
