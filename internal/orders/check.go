@@ -1,0 +1,171 @@
+package orders
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/m2mjobs/m2mjobs/internal/shop"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+// What is taken for a slip of the shop: no order has so many items, or costs so much.
+const (
+	maxItems = 1_000_000
+	maxCents = 10_000_000_00
+)
+
+// email is how Logto's own check of an address goes, in outline.
+var email = regexp.MustCompile(`^[^\s@[:cntrl:]]+@[^\s@[:cntrl:]]+\.[^\s@[:cntrl:]]+$`)
+
+// totals of some orders.
+type totals struct {
+	Count      int64 `json:"count"`
+	Items      int64 `json:"items"`
+	SpentCents int64 `json:"spentCents"`
+}
+
+func (t totals) plus(o shop.Order) totals {
+	return totals{t.Count + 1, t.Items + o.Quantity, t.SpentCents + o.TotalCents}
+}
+
+// accepted is a day without what was rejected.
+type accepted struct {
+	day       string
+	orders    []shop.Order
+	today     map[string]totals // of the orders, by customer id
+	customers []shop.Customer   // whose row can be used
+	rejected  []jobs.Rejection
+}
+
+func (a *accepted) reject(v any, format string, args ...any) error {
+	row, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("keeping a rejected row: %w", err)
+	}
+	a.rejected = append(a.rejected, jobs.Rejection{Kind: "rejected", Reason: fmt.Sprintf(format, args...), Row: row})
+	return nil
+}
+
+// check sorts out what cannot be right, and fails if orders and customers contradict each other.
+func (d *fetched) check() (accepted, error) {
+	a := accepted{day: d.day, today: make(map[string]totals)}
+	doubtful := make(map[string]string) // why a customer's totals cannot be trusted, by customer id
+	seen := make(map[string]bool)
+	for _, o := range d.orders {
+		reason := orderFault(o, d.day)
+		if reason == "" && seen[o.ID] {
+			reason = "the shop sent this order id twice"
+		}
+		seen[o.ID] = true
+		if reason != "" {
+			if err := a.reject(o, "order %.80q: %s", o.ID, reason); err != nil {
+				return a, err
+			}
+			doubtful[o.CustomerID] = fmt.Sprintf("its order %.80q was rejected, which its totals include", o.ID)
+			continue
+		}
+		a.orders = append(a.orders, o)
+		a.today[o.CustomerID] = a.today[o.CustomerID].plus(o)
+	}
+	if err := d.checkCustomers(&a, doubtful); err != nil {
+		return a, err
+	}
+	return a, nil
+}
+
+// checkCustomers takes over the customers whose totals fit their orders.
+func (d *fetched) checkCustomers(a *accepted, doubtful map[string]string) error {
+	known := make(map[string]bool)
+	addresses := make(map[string]int)
+	for _, c := range d.customers {
+		if known[c.ID] {
+			return fmt.Errorf("the shop sent customer %.80q twice; run it again, and if that does not help, its /customers is at fault", c.ID)
+		}
+		known[c.ID] = true
+		addresses[strings.ToLower(c.Email)]++
+	}
+	for _, o := range a.orders {
+		if !known[o.CustomerID] {
+			return fmt.Errorf("order %.80q is of customer %.80q, which GET /customers does not list for the day; "+
+				"run it again, and if that does not help, the shop's data is at fault", o.ID, o.CustomerID)
+		}
+	}
+	for _, c := range d.customers {
+		reason := customerFault(c, d.day)
+		switch {
+		case reason != "":
+		case doubtful[c.ID] != "":
+			reason = doubtful[c.ID]
+		case addresses[strings.ToLower(c.Email)] > 1:
+			reason = "another customer of the day has the same e-mail address, so it is not known whose totals are the user's"
+		}
+		if reason != "" {
+			if err := a.reject(c, "customer %.80q: %s", c.ID, reason); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := fit(c, a.today[c.ID], d.day); err != nil {
+			return err
+		}
+		a.customers = append(a.customers, c)
+	}
+	return nil
+}
+
+// orderFault says why an order cannot be right; empty: it can.
+func orderFault(o shop.Order, day string) string {
+	switch {
+	case o.ID == "":
+		return "it has no id"
+	case o.CustomerID == "":
+		return "it has no customerId"
+	case o.PlacedOn != day:
+		return fmt.Sprintf("placedOn is %.40q, not the day that was asked for, %s", o.PlacedOn, day)
+	case o.Quantity < 1 || o.Quantity > maxItems:
+		return fmt.Sprintf("quantity %d is not between 1 and %d", o.Quantity, maxItems)
+	case o.TotalCents < 0 || o.TotalCents > maxCents:
+		return fmt.Sprintf("totalCents %d is not between 0 and %d", o.TotalCents, int64(maxCents))
+	case o.Currency != shop.Currency:
+		return fmt.Sprintf("currency is %.40q, not %s: amounts of several currencies cannot be added up", o.Currency, shop.Currency)
+	}
+	return ""
+}
+
+// customerFault says why a customer's totals cannot be right; empty: they can.
+func customerFault(c shop.Customer, day string) string {
+	switch {
+	case c.ID == "":
+		return "it has no id"
+	case len(c.Email) > 254 || !email.MatchString(c.Email):
+		return "its e-mail address is none"
+	case c.Orders < 1 || c.Items < c.Orders || c.SpentCents < 0:
+		return fmt.Sprintf("%d orders with %d items for %d cents cannot be", c.Orders, c.Items, c.SpentCents)
+	case c.Orders > maxItems || c.Items > c.Orders*maxItems || c.SpentCents > c.Orders*maxCents:
+		return fmt.Sprintf("%d orders with %d items for %d cents are more than can be", c.Orders, c.Items, c.SpentCents)
+	case c.Currency != shop.Currency:
+		return fmt.Sprintf("currency is %.40q, not %s", c.Currency, shop.Currency)
+	case shop.CheckDay(c.FirstOrder) != nil || shop.CheckDay(c.LastOrder) != nil || c.FirstOrder > c.LastOrder:
+		return fmt.Sprintf("firstOrder %.40q and lastOrder %.40q are not two dates in order", c.FirstOrder, c.LastOrder)
+	case c.LastOrder != day:
+		return fmt.Sprintf("lastOrder is %s: the totals are not those as of %s", c.LastOrder, day)
+	}
+	return ""
+}
+
+// fit compares a customer's totals with its orders of the day: they include them, and for a new customer there are no
+// others.
+func fit(c shop.Customer, today totals, day string) error {
+	lifetime := totals{c.Orders, c.Items, c.SpentCents}
+	isNew := c.FirstOrder == day
+	if today.Count == 0 || today.Count > lifetime.Count || today.Items > lifetime.Items || today.SpentCents > lifetime.SpentCents ||
+		isNew && today != lifetime || !isNew && today.Count == lifetime.Count {
+		return fmt.Errorf("customer %.80q has %d orders, %d items and %d cents in all since %s according to GET /customers, "+
+			"but %d, %d and %d on the day alone according to GET /orders; "+
+			"run it again, and if that does not help, the shop's data is at fault",
+			c.ID, lifetime.Count, lifetime.Items, lifetime.SpentCents, c.FirstOrder, today.Count, today.Items, today.SpentCents)
+	}
+	return nil
+}

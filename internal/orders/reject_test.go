@@ -1,0 +1,149 @@
+package orders_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/m2mjobs/m2mjobs/internal/shop"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+const may5 = "2001-05-05"
+
+func customerOf(o shop.Order) shop.Customer {
+	return shop.Customer{
+		ID: o.CustomerID, Email: o.CustomerEmail, Orders: 1, Items: o.Quantity, SpentCents: o.TotalCents,
+		Currency: o.Currency, FirstOrder: o.PlacedOn, LastOrder: o.PlacedOn,
+	}
+}
+
+// worldOf has a shop that tells just these orders and customers.
+func worldOf(t *testing.T, sold []shop.Order, customers []shop.Customer) *world {
+	t.Helper()
+	list := func(name string, entries any) string {
+		body, err := json.Marshal(map[string]any{name: entries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	return strangeWorld(t, map[string]string{"/orders": list("orders", sold), "/customers": list("customers", customers)})
+}
+
+func reasons(report jobs.Report) []string {
+	var all []string
+	if report.Rejected != nil {
+		for _, r := range report.Rejected.Some {
+			all = append(all, r.Reason)
+		}
+	}
+	return all
+}
+
+func TestOrdersThatCannotBeRightAreRejectedAndNothingIsLost(t *testing.T) {
+	good := order("o1", "c1", may5, 2, 500)
+	for want, change := range map[string]func(*shop.Order){
+		`order "o2": quantity 0 is not between`:         func(o *shop.Order) { o.Quantity = 0 },
+		`order "o2": quantity -3 is not between`:        func(o *shop.Order) { o.Quantity = -3 },
+		`order "o2": quantity 1000001 is not between`:   func(o *shop.Order) { o.Quantity = 1_000_001 },
+		`order "o2": totalCents -1 is not between`:      func(o *shop.Order) { o.TotalCents = -1 },
+		`order "o2": totalCents 9007199254740993 is`:    func(o *shop.Order) { o.TotalCents = 1<<53 + 1 },
+		`order "o2": currency is "EUR", not USD`:        func(o *shop.Order) { o.Currency = "EUR" },
+		`order "o2": placedOn is "2001-05-06", not the`: func(o *shop.Order) { o.PlacedOn = "2001-05-06" },
+		`order "": it has no id`:                        func(o *shop.Order) { o.ID = "" },
+	} {
+		bad := order("o2", "c2", may5, 1, 100)
+		sound := customerOf(bad)
+		change(&bad)
+		w := worldOf(t, []shop.Order{good, bad}, []shop.Customer{customerOf(good), sound})
+		report := w.mustRun(t, `{"date":"`+may5+`"}`)
+		got := reasons(report)
+		if len(got) != 2 || !strings.Contains(got[0], want) || !strings.Contains(got[1], `customer "c2": its order`) {
+			t.Errorf("rejected %q, want %q and the customer", got, want)
+			continue
+		}
+		var row shop.Order
+		if err := json.Unmarshal(report.Rejected.Some[0].Row, &row); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(bad, row); diff != "" {
+			t.Errorf("the rejected row (-want +got):\n%s", diff)
+		}
+		if report.Counts["orders"] != 1 || report.Counts["customers"] != 1 {
+			t.Errorf("counts %v", report.Counts)
+		}
+		if rows := w.files["customers/"+may5+".ndjson"]; strings.Count(rows, "\n") != 1 || !strings.Contains(rows, "c1@example.com") {
+			t.Errorf("rows %s", rows)
+		}
+	}
+}
+
+func TestAnOrderThatComesTwiceCountsOnce(t *testing.T) {
+	one := order("o1", "c1", may5, 2, 500)
+	w := worldOf(t, []shop.Order{one, one}, []shop.Customer{customerOf(one)})
+	report := w.mustRun(t, `{"date":"`+may5+`"}`)
+	if got := reasons(report); len(got) != 2 || !strings.Contains(got[0], "twice") || report.Counts["orders"] != 1 {
+		t.Errorf("rejected %q, counts %v", got, report.Counts)
+	}
+}
+
+func TestCustomersThatCannotBeRightAreRejected(t *testing.T) {
+	good, other := order("o1", "c1", may5, 2, 500), order("o2", "c2", may5, 1, 100)
+	for want, change := range map[string]func(*shop.Customer){
+		"its e-mail address is none":                           func(c *shop.Customer) { c.Email = "c2" },
+		"e-mail address is none":                               func(c *shop.Customer) { c.Email = "c2\x00@example.com" },
+		"0 orders with 1 items for 100 cents cannot be":        func(c *shop.Customer) { c.Orders = 0 },
+		"1 orders with 0 items for 100 cents cannot be":        func(c *shop.Customer) { c.Items = 0 },
+		"1 orders with 1 items for -1 cents cannot be":         func(c *shop.Customer) { c.SpentCents = -1 },
+		"are more than can be":                                 func(c *shop.Customer) { c.SpentCents = 1 << 60 },
+		`currency is "", not USD`:                              func(c *shop.Customer) { c.Currency = "" },
+		"are not two dates in order":                           func(c *shop.Customer) { c.FirstOrder = "2001-05-06" },
+		`firstOrder "yesterday"`:                               func(c *shop.Customer) { c.FirstOrder = "yesterday" },
+		"lastOrder is 2001-05-06: the totals are not those as": func(c *shop.Customer) { c.LastOrder = "2001-05-06" },
+		"another customer of the day has the same e-mail":      func(c *shop.Customer) { c.Email = "C1@Example.com" },
+	} {
+		bad := customerOf(other)
+		change(&bad)
+		w := worldOf(t, []shop.Order{good, other}, []shop.Customer{customerOf(good), bad})
+		report := w.mustRun(t, `{"date":"`+may5+`"}`)
+		if got := strings.Join(reasons(report), "; "); !strings.Contains(got, want) || !strings.Contains(got, `customer "c2"`) {
+			t.Errorf("rejected %q, want %q", got, want)
+		}
+		if report.Counts["orders"] != 2 || strings.Contains(w.files["customers/"+may5+".ndjson"], "c2") {
+			t.Errorf("%s: counts %v", want, report.Counts)
+		}
+	}
+}
+
+func TestOrdersAndCustomersThatContradictEachOtherFailTheRun(t *testing.T) {
+	one, two := order("o1", "c1", may5, 2, 500), order("o2", "c2", may5, 1, 100)
+	older := shop.Customer{
+		ID: "c4", Email: "c4@example.com", Orders: 5, Items: 5, SpentCents: 9, Currency: "USD", FirstOrder: "2001-05-01", LastOrder: may5,
+	}
+	changed := func(change func(*shop.Customer)) []shop.Customer {
+		c := customerOf(two)
+		change(&c)
+		return []shop.Customer{customerOf(one), c}
+	}
+	for want, customers := range map[string][]shop.Customer{
+		`order "o2" is of customer "c2", which GET /customers does not list`:      {customerOf(one)},
+		`the shop sent customer "c2" twice`:                                       {customerOf(one), customerOf(two), customerOf(two)},
+		`customer "c3" has 1 orders, 1 items and 7 cents`:                         {customerOf(one), customerOf(two), customerOf(order("o3", "c3", may5, 1, 7))},
+		`customer "c4" has 5 orders, 5 items and 9 cents in all since 2001-05-01`: {customerOf(one), customerOf(two), older},
+		`customer "c2" has 1 orders, 1 items and 99 cents in all`:                 changed(func(c *shop.Customer) { c.SpentCents = 99 }),
+		`customer "c2" has 1 orders, 2 items and 100 cents in all`:                changed(func(c *shop.Customer) { c.Items = 2 }), // new, so it has no others
+		`customer "c2" has 1 orders, 1 items and 100 cents in all since 2001-05-`: changed(func(c *shop.Customer) { c.FirstOrder = "2001-05-01" }),
+	} {
+		w := worldOf(t, []shop.Order{one, two}, customers)
+		report, err := w.run(t, `{"date":"`+may5+`"}`)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "run it again") {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		if len(w.puts) != 0 || report.Rejected != nil {
+			t.Errorf("%s: wrote %v, rejected %v", want, w.puts, report.Rejected)
+		}
+	}
+}
