@@ -1,100 +1,225 @@
-// Package logtotest is a Logto tenant in memory.
 package logtotest
 
 import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Config describes a Tenant. The zero value is a self-hosted tenant without limits.
 type Config struct {
-	// CloudLimit enforces Logto Cloud's rate limit: 200 requests per 10 seconds for everything.
+	// CloudLimit enforces Logto Cloud's rate limit: 200 requests per 10 seconds for everything. SetCloudLimit switches it
+	// while the tenant runs.
 	CloudLimit bool
 	// TokenQuota is how many tokens the tenant gives before it answers auth.exceed_token_limit. Zero: no limit.
 	TokenQuota int
 	// TokenLifetime of every API resource. Zero: 3600 seconds.
 	TokenLifetime time.Duration
-	// Now is the tenant's clock. Nil: time.Now.
+	// Now is the tenant's clock: it dates tokens, secrets and users and refills the rate limit. Nil: time.Now. Latencies of
+	// faults are waited in real time (or in a bubble's time under testing/synctest).
 	Now func() time.Time
+	// Listener to serve on; the tenant closes it. Nil: 127.0.0.1 with a port that is free. A PipeListener keeps everything in
+	// memory, which testing/synctest needs.
+	Listener net.Listener
+	// HookTransport sends the webhooks. Nil: an http.Transport over TCP. Give the DialContext of your receiver's listener if
+	// that is in memory.
+	HookTransport http.RoundTripper
 }
 
-// Tenant is a Logto tenant in memory, served over HTTP on 127.0.0.1.
+// Tenant is a Logto tenant in memory, served over HTTP. Its methods may be called from several goroutines.
 type Tenant struct {
 	// URL is the endpoint: http://127.0.0.1:port.
 	URL string
+
+	tb        testing.TB // nil without a test
+	now       func() time.Time
+	server    *http.Server
+	served    chan struct{} // closed when the server's accept loop ended
+	mux       *http.ServeMux
+	transport *http.Transport // reaches the tenant
+	hookSend  *http.Client
+	stop      context.CancelFunc // ends what waits when the tenant closes
+	closing   context.Context
+	closeOnce sync.Once
+
+	mu            sync.Mutex // guards all below
+	limited       bool
+	limiter       *rate.Limiter
+	counts        map[string]int
+	total         int
+	faults        []*fault
+	keys          []signingKey // the current one first
+	verified      map[string]accessClaims
+	management    struct{ key, token string } // ManagementClient's token, and the id of the key that signed it
+	tokensLeft    int                         // -1: no quota
+	lifetime      time.Duration
+	users         userStore
+	apps          map[string]*app
+	resources     []*resource
+	roles         map[string]*role
+	organizations map[string]*organization
+	audit         []logEntry // oldest first
+	hooks         []*hook
+	pending       int // webhooks not answered yet
+	idle          *sync.Cond
 }
 
-// New starts a Tenant and stops it when the test ends.
-func New(t testing.TB) *Tenant { panic("TODO") }
-
-// Start starts a Tenant without a test; call Close.
-func Start(c Config) (*Tenant, error) { panic("TODO") }
-
-// Close stops the server.
-func (t *Tenant) Close() { panic("TODO") }
-
-// ManagementResource is the indicator of the tenant's Management API.
-const ManagementResource = "https://default.logto.app/api"
-
-// App is a machine-to-machine app with its first secret.
-type App struct{ ID, Secret string }
-
-// AddApp makes a machine-to-machine app with one secret and no role.
-func (t *Tenant) AddApp(name string) App { panic("TODO") }
-
-// AddResource makes an API resource with scopes.
-func (t *Tenant) AddResource(indicator string, scopes ...string) { panic("TODO") }
-
-// Grant gives the app a role that contains the scopes of the resource.
-func (t *Tenant) Grant(appID, resource string, scopes ...string) { panic("TODO") }
-
-// User is a user to add.
-type User struct {
-	ID           string // empty: one is made
-	Username     string
-	PrimaryEmail string
-	PrimaryPhone string
-	Name         string
-	CustomData   map[string]any
+// New starts a Tenant with the zero Config and stops it when the test ends.
+func New(tb testing.TB) *Tenant {
+	tb.Helper()
+	return NewWith(tb, Config{})
 }
 
-// AddUser adds a user and returns its id.
-func (t *Tenant) AddUser(u User) string { panic("TODO") }
-
-// CustomData returns a copy of what is stored for a user; numbers are json.Number. Nil: no such user.
-func (t *Tenant) CustomData(id string) map[string]any { panic("TODO") }
-
-// SetCustomData replaces a user's custom data from outside, as somebody else's write would.
-func (t *Tenant) SetCustomData(id string, data map[string]any) { panic("TODO") }
-
-// DeleteUser deletes a user.
-func (t *Tenant) DeleteUser(id string) { panic("TODO") }
-
-// Fault is something that goes wrong with requests of a route.
-type Fault struct {
-	// Route the fault applies to, as Requests counts them: "PATCH /api/users/{id}/custom-data". Empty: every route.
-	Route string
-	// After is how many requests of the route pass before the fault begins.
-	After int
-	// Times is how many requests it hits. Zero: one; negative: all.
-	Times int
-	// Latency is waited before the answer.
-	Latency time.Duration
-	// Status is answered instead of the real answer. Zero: the real answer.
-	Status int
-	// Header is added to the answer, Retry-After for example.
-	Header map[string]string
-	// Body of the answer that Status makes; empty: one as Logto's for this status.
-	Body string
-	// Reset closes the connection without an answer. ResetAfter does so after the request took effect.
-	Reset, ResetAfter bool
-	// SlowBody sends the answer's body in small pieces over this time.
-	SlowBody time.Duration
+// NewWith starts a Tenant and stops it when the test ends. If it can't start, the test ends at once.
+func NewWith(tb testing.TB, c Config) *Tenant {
+	tb.Helper()
+	t, err := start(tb, c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(t.Close)
+	return t
 }
 
-// Inject adds a fault. Faults apply in the order in which they were added; the first that fits a request hits it.
-func (t *Tenant) Inject(f Fault) { panic("TODO") }
+// Start starts a Tenant without a test; call Close. Misuse, such as a grant to an app that is not there, is logged; with New and
+// NewWith it fails the test.
+func Start(c Config) (*Tenant, error) { return start(nil, c) }
 
-// Requests is how many requests of the route came, faults and refusals included: "POST /oidc/token",
-// "GET /api/users", "PATCH /api/users/{id}/custom-data", ... With an empty route, of all.
-func (t *Tenant) Requests(route string) int { panic("TODO") }
+func start(tb testing.TB, c Config) (*Tenant, error) {
+	key, err := newSigningKey()
+	if err != nil {
+		return nil, fmt.Errorf("starting the tenant: %w", err)
+	}
+	ln := c.Listener
+	if ln == nil {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("starting the tenant: %w", err)
+		}
+	}
+	t := &Tenant{
+		URL:           "http://" + ln.Addr().String(),
+		tb:            tb,
+		now:           c.Now,
+		served:        make(chan struct{}),
+		limited:       c.CloudLimit,
+		limiter:       newCloudLimiter(),
+		counts:        map[string]int{},
+		keys:          []signingKey{key},
+		verified:      map[string]accessClaims{},
+		tokensLeft:    -1,
+		lifetime:      c.TokenLifetime,
+		users:         newUserStore(),
+		apps:          map[string]*app{},
+		roles:         map[string]*role{},
+		organizations: map[string]*organization{},
+	}
+	t.idle = sync.NewCond(&t.mu)
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if c.TokenQuota > 0 {
+		t.tokensLeft = c.TokenQuota
+	}
+	if t.lifetime == 0 {
+		t.lifetime = time.Hour
+	}
+	t.closing, t.stop = context.WithCancel(context.Background())
+	t.addManagementAPI()
+	t.mux = t.routes()
+	t.transport = transportTo(ln)
+	send := c.HookTransport
+	if send == nil {
+		send = &http.Transport{}
+	}
+	t.hookSend = &http.Client{Transport: send, Timeout: hookTimeout}
+	t.server = &http.Server{
+		Handler:           http.HandlerFunc(t.serve),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(discard{}, "", 0),
+	}
+	go func() {
+		defer close(t.served)
+		// Serve always ends with an error; the only one possible after Close is that it was closed.
+		if err := t.server.Serve(ln); err != nil {
+			t.fail("serving the tenant: %v", err)
+		}
+	}()
+	return t, nil
+}
+
+// discard takes what the server would log about connections that faults cut.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// transportTo returns an http.Transport that reaches the listener, by its own DialContext if it has one.
+func transportTo(ln net.Listener) *http.Transport {
+	tr := &http.Transport{MaxIdleConnsPerHost: 64, ForceAttemptHTTP2: false}
+	if d, ok := ln.(interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	}); ok {
+		tr.DialContext = d.DialContext
+	}
+	return tr
+}
+
+// Close stops the server: connections are cut, waiting webhooks are dropped. More calls do nothing.
+func (t *Tenant) Close() {
+	t.closeOnce.Do(func() {
+		t.stop()
+		if err := t.server.Close(); err != nil {
+			t.report("closing the tenant: %v", err)
+		}
+		<-t.served
+		t.FlushHooks()
+		t.transport.CloseIdleConnections()
+		t.hookSend.CloseIdleConnections()
+	})
+}
+
+// Client returns an http.Client that reaches the tenant, also over a PipeListener. It adds no token.
+func (t *Tenant) Client() *http.Client { return &http.Client{Transport: t.transport} }
+
+// ManagementClient returns an http.Client as Client does that bears a token for the Management API with the scope "all".
+// The token is not got from the token endpoint: it costs no request and no quota, and it never expires.
+func (t *Tenant) ManagementClient() *http.Client {
+	return &http.Client{Transport: bearer{t: t, base: t.transport}}
+}
+
+type bearer struct {
+	t    *Tenant
+	base http.RoundTripper
+}
+
+func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+b.t.managementToken())
+	return b.base.RoundTrip(req)
+}
+
+// fail reports a misuse of the tenant. What a request in flight meets when the tenant closes is none: the test may be over.
+func (t *Tenant) fail(format string, args ...any) {
+	if t.tb != nil {
+		t.tb.Helper()
+	}
+	if t.closing.Err() == nil {
+		t.report(format, args...)
+	}
+}
+
+// report fails the test, or logs where there is none.
+func (t *Tenant) report(format string, args ...any) {
+	if t.tb == nil {
+		log.Printf("logtotest: "+format, args...)
+		return
+	}
+	t.tb.Helper()
+	t.tb.Errorf("logtotest: "+format, args...)
+}
