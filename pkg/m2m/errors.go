@@ -58,7 +58,7 @@ func mend(kind error) string {
 	case ErrUnavailable:
 		return "run later; if it lasts, look at the tenant's status"
 	}
-	return ""
+	return "check that this is the token endpoint of the app's tenant"
 }
 
 // TokenError is a refusal by the token endpoint.
@@ -91,10 +91,7 @@ func (e *TokenError) Error() string {
 	if e.RequestID != "" {
 		fmt.Fprintf(&b, "; request %s", e.RequestID)
 	}
-	b.WriteString(")")
-	if mend := mend(e.kind); mend != "" {
-		fmt.Fprintf(&b, ": %s", mend)
-	}
+	fmt.Fprintf(&b, "): %s", mend(e.kind))
 	return b.String()
 }
 
