@@ -1,0 +1,61 @@
+// Package customdata is the job that brings the custom data of Logto's users up to date, from rows.
+//
+// A row names one user and what to write. As NDJSON, one row a line:
+//
+//	{"primaryEmail": "ann@example.com", "customData": {"orders": {"asOf": "1997-03-24", "total": 12.5}}, "remove": ["trial"]}
+//
+// It has exactly one of id, primaryEmail, username and primaryPhone; customData, an object, which may be left out where
+// there is remove; and optionally remove, a list of keys. As CSV, the first column is one of these four keys and the
+// others are keys of the custom data: text, unless the header says name:int, name:float, name:bool or name:json:
+//
+//	primaryEmail,plan,visits:int,vip:bool,address:json
+//	ann@example.com,gold,7,true,"{""city"":""Oslo""}"
+//
+// An empty cell of a text column writes an empty text; an empty cell of a typed column leaves the key alone. A file's
+// kind is told by its name: .ndjson and .jsonl, or .csv. Blank lines, a byte order mark and Windows' line ends are fine.
+//
+// # What a run does
+//
+// It takes the rows in the file's order, at most 100 at a time: reads their users (one request for each kind of key),
+// compares as Logto would store it, and writes only the top-level keys that differ. A key of the custom data is always
+// written whole: Logto merges the top level alone. Rows of one user take effect in the file's order, also where one names
+// it by id and another by e-mail address; different users are written side by side.
+//
+// Every row ends in one count:
+//
+//	changed      written (with dryRun: wouldChange, and nothing is written)
+//	unchanged    Logto has it already
+//	stale        the user has a newer value of the field that "newer" names
+//	missing      no such user
+//	rejected     the row can't be used; the reason says why
+//
+// Missing and rejected rows are kept with line, reason and the row as it came (jobs.Run.Reject). A run fails only where
+// going on makes no sense: no token, a file whose header can't be read, users that can't be read, or no write of a batch
+// that goes through. It can then be run again: what is written already is unchanged the second time.
+//
+// # Removing keys
+//
+// The only way to remove a key is to replace the whole of a user's custom data. For a row whose remove names a key that
+// the user has, the user is read once more and replaced right after. What somebody else writes to that user's custom
+// data between these two requests is lost, and no header prevents it (Logto ignores If-Match). The window is the time of
+// these two requests; rows without remove, and rows whose keys are gone already, have none.
+//
+// # Older rows
+//
+// "newer": "orders.asOf" names a field that says how new a row's data is: a text that sorts by time (dates and times in
+// one form, such as 1997-03-24) or a number. A row with a smaller value than the user has is stale. An equal one, or a
+// user that has none, is written as usual. So a backfill never puts old totals over new ones. It is compared with the
+// custom data read for the batch, seconds before the write, and protects against older rows, not against two runs that
+// write the same users at the same moment.
+//
+// # Stopping and going on
+//
+// After each batch there is a checkpoint. Short of time, a run starts no more writes, saves how far it got, and goes on
+// in its next attempt. An attempt that dies does its last batch again, which then finds much of it unchanged. If the file
+// is another one by then, it is read from the start.
+//
+// # Where it must not listen
+//
+// A job that keeps rejected rows as .ndjson in the bucket whose events start it would be started by its own output:
+// narrow the event rule to the prefix where the rows arrive.
+package customdata

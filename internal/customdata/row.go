@@ -1,0 +1,172 @@
+package customdata
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+)
+
+// row is what to write to which user.
+type row struct {
+	key    logto.Key
+	value  string
+	data   map[string]any // never nil
+	remove []string
+}
+
+// entry is a row or a reason why it is none, with where it stands. Reasons hold names of keys, never values: they may
+// be printed where personal data must not be.
+type entry struct {
+	line   int
+	raw    []byte // as it came, with or without a line end
+	csv    bool   // raw is no JSON, even if it looks like some
+	row    row
+	reason string // empty: the row is good
+}
+
+// source yields entries with growing lines, then io.EOF. Any other error fails the run.
+type source interface {
+	next() (entry, error)
+}
+
+// rowKeys are the members that find a user.
+var rowKeys = []logto.Key{logto.ByID, logto.ByEmail, logto.ByUsername, logto.ByPhone}
+
+const keyNames = "id, primaryEmail, username, primaryPhone"
+
+// parseRow reads a row of NDJSON.
+func parseRow(raw []byte) (row, error) {
+	if !utf8.Valid(raw) {
+		return row{}, errors.New("not UTF-8: save the file as UTF-8")
+	}
+	// The whole row is held to what custom data is held to, so that no text of it is replaced in reading.
+	members, err := logto.ParseCustomData(raw)
+	if err != nil {
+		return row{}, fmt.Errorf("not a row: %s", explain(err))
+	}
+	if twice := repeated(raw); twice != "" {
+		return row{}, fmt.Errorf("member %q comes twice: which one counts can't be told", twice)
+	}
+	r := row{data: map[string]any{}}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if err := r.set(name, members[name]); err != nil {
+			return row{}, err
+		}
+	}
+	if r.key == "" {
+		return row{}, errors.New("no member tells the user: give one of " + keyNames)
+	}
+	if _, ok := members["customData"]; !ok && len(r.remove) == 0 {
+		return row{}, errors.New("nothing to do: give customData, or remove with at least one key")
+	}
+	return r, r.check()
+}
+
+// set takes over one member of a row.
+func (r *row) set(name string, value any) error {
+	switch {
+	case slices.Contains(rowKeys, logto.Key(name)):
+		text, ok := value.(string)
+		if !ok || text == "" {
+			return fmt.Errorf("%s must be a text that is not empty", name)
+		}
+		if r.key != "" {
+			return fmt.Errorf("both %s and %s: give exactly one of %s", r.key, name, keyNames)
+		}
+		r.key, r.value = logto.Key(name), text
+	case name == "customData":
+		object, ok := value.(map[string]any)
+		if !ok {
+			return errors.New("customData must be an object")
+		}
+		r.data = object
+	case name == "remove":
+		list, ok := value.([]any)
+		if !ok {
+			return errors.New("remove must be a list of keys")
+		}
+		for _, item := range list {
+			key, ok := item.(string)
+			if !ok || key == "" {
+				return errors.New("remove must hold texts that are not empty: top-level keys of the custom data")
+			}
+			r.remove = append(r.remove, key)
+		}
+	default:
+		return fmt.Errorf("unknown member %q: a row has one of %s, and customData, remove", name, keyNames)
+	}
+	return nil
+}
+
+// check tells what can't be sent although it is well-formed.
+func (r *row) check() error {
+	// Logto's database chokes on U+0000 in a search too, which would fail the 99 other rows of the request.
+	if strings.ContainsFunc(r.value, unicode.IsControl) || !utf8.ValidString(r.value) {
+		return fmt.Errorf("%s has a control character or is not UTF-8: nobody has such a one", r.key)
+	}
+	for _, key := range r.remove {
+		if _, ok := r.data[key]; ok {
+			return fmt.Errorf("key %q is both in customData and in remove: take it out of one", key)
+		}
+	}
+	if err := logto.CheckCustomData(r.data); err != nil {
+		return errors.New(explain(err))
+	}
+	return nil
+}
+
+// longNumber is a number of so many digits that Logto would store another. It is not to be shown: it may be an account's.
+var longNumber = regexp.MustCompile(`-?[0-9][0-9.]{14,}([eE][+-]?[0-9]+)?`)
+
+// explain says what a *logto.DataError found, without values.
+func explain(err error) string {
+	var data *logto.DataError
+	if !errors.As(err, &data) {
+		return err.Error()
+	}
+	reason := longNumber.ReplaceAllString(data.Reason, "…")
+	if data.Path == "" {
+		return reason
+	}
+	return "customData at " + data.Path + ": " + reason
+}
+
+// repeated is a member that a JSON object has twice, empty if there is none. That it is well-formed was checked before.
+func repeated(object []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	seen := map[json.Token]bool{}
+	_, err := dec.Token() // the opening brace
+	for err == nil && dec.More() {
+		var name json.Token
+		var value json.RawMessage
+		if name, err = dec.Token(); seen[name] {
+			return fmt.Sprint(name)
+		}
+		seen[name] = true
+		err = errors.Join(err, dec.Decode(&value))
+	}
+	return ""
+}
+
+// original returns the row as it came as JSON: itself, or a text if it is not JSON.
+func (e *entry) original() json.RawMessage {
+	raw := bytes.TrimRight(e.raw, "\r\n")
+	if !e.csv && utf8.Valid(raw) && json.Valid(raw) {
+		return raw
+	}
+	// A text always marshals: what is not UTF-8 becomes U+FFFD.
+	text, err := json.Marshal(string(raw))
+	if err != nil {
+		return nil
+	}
+	return text
+}

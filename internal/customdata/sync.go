@@ -1,0 +1,183 @@
+package customdata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+)
+
+const (
+	// maxBatchBytes end a batch of large rows early, so that a run's memory has a bound.
+	maxBatchBytes = 4 << 20
+	// maxChanges are named in the result of a dry run.
+	maxChanges = 20
+)
+
+// Result is what the report carries under "result". It has no values of custom data.
+type Result struct {
+	DryRun  bool   `json:"dryRun"`
+	Source  string `json:"source,omitempty"`
+	Version string `json:"version,omitempty"` // of the source, as files.Files.Version gives it
+	Newer   string `json:"newer,omitempty"`
+	// Changes are the first 20 that a dry run would make.
+	Changes []Change `json:"changes,omitempty"`
+}
+
+// Change is what would change for one user by one row.
+type Change struct {
+	Line int      `json:"line"`
+	User string   `json:"user"`           // the user's id
+	Keys []string `json:"keys,omitempty"` // that would be written
+	Gone []string `json:"gone,omitempty"` // that would be removed
+}
+
+// progress is the checkpoint: how far the rows are done.
+type progress struct {
+	Line    int      `json:"line"`              // of the last row that is done
+	Version string   `json:"version,omitempty"` // of the source; of another one, the line means nothing
+	Changes []Change `json:"changes,omitempty"`
+}
+
+// syncer is one attempt of a run.
+type syncer struct {
+	config Config
+	run    *jobs.Run[Params]
+	newer  fieldPath
+	client *logto.Client // nil until the first row that needs it
+	done   progress
+	// begun: a row of this attempt was done. Before that time is not looked at, so that every attempt gets on.
+	begun bool
+}
+
+// run is the job's Run.
+func (c Config) run(ctx context.Context, run *jobs.Run[Params]) (err error) {
+	s := &syncer{config: c, run: run}
+	if s.newer, err = parsePath(run.Params.Newer); err != nil {
+		return err
+	}
+	rows, err := c.open(ctx, run.Params)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.close()) }()
+	if err := s.resume(rows.version); err != nil {
+		return err
+	}
+	s.countNothing()
+	defer s.result()
+	return s.batches(ctx, rows)
+}
+
+// resume goes on where an earlier attempt stopped.
+func (s *syncer) resume(version string) error {
+	resumed, err := s.run.Resume(&s.done)
+	if err != nil {
+		return fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	switch etag := s.run.Params.etag; {
+	case resumed && s.done.Version != version:
+		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
+			"source", s.run.Params.Source, "version", version, "checkpoint", s.done.Version)
+		s.done = progress{}
+	case resumed:
+		s.run.Log.Info("going on after the checkpoint", "line", s.done.Line)
+	case etag != "" && etag != version:
+		s.run.Log.Warn("the object was overwritten after the event: reading what is there now",
+			"source", s.run.Params.Source, "version", version, "event", etag)
+	}
+	s.done.Version = version
+	return nil
+}
+
+// batches works through the rows.
+func (s *syncer) batches(ctx context.Context, rows source) error {
+	for {
+		batch, err := s.read(rows)
+		if err != nil {
+			return err
+		}
+		if len(batch) == 0 {
+			return nil
+		}
+		if s.begun && s.run.TimeLeft() <= 0 {
+			return jobs.ErrUnfinished
+		}
+		outcomes, err := s.do(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if err := s.settle(ctx, batch[:len(outcomes)], outcomes); err != nil {
+			return err
+		}
+		if len(outcomes) < len(batch) {
+			return jobs.ErrUnfinished
+		}
+	}
+}
+
+// read returns the next rows that are not done yet, none after the last.
+func (s *syncer) read(rows source) ([]entry, error) {
+	var batch []entry
+	for bytes := 0; len(batch) < logto.MaxUsersBy && bytes < maxBatchBytes; {
+		e, err := rows.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading rows: %w", err)
+		}
+		if e.line <= s.done.Line {
+			continue
+		}
+		batch = append(batch, e)
+		bytes += len(e.raw)
+	}
+	return batch, nil
+}
+
+// settle counts what became of rows and saves that they are done. Both happen here alone: what an attempt did after its
+// last checkpoint is done and counted again by the next one.
+func (s *syncer) settle(ctx context.Context, batch []entry, outcomes []outcome) error {
+	for i, o := range outcomes {
+		s.run.Count("rows", 1)
+		s.run.Count(string(o.kind), 1)
+		if o.kind == missing || o.kind == rejected {
+			s.run.Reject(jobs.Rejection{Line: batch[i].line, Kind: string(o.kind), Reason: o.reason, Row: batch[i].original()})
+		}
+		if o.kind == wouldChange && len(s.done.Changes) < maxChanges {
+			s.done.Changes = append(s.done.Changes, o.change)
+		}
+		s.done.Line = batch[i].line
+		s.begun = true
+	}
+	if len(outcomes) == 0 {
+		return nil
+	}
+	return s.run.Checkpoint(ctx, s.done)
+}
+
+// countNothing makes every count appear in the report, also those that stay zero.
+func (s *syncer) countNothing() {
+	written := changed
+	if s.run.Params.DryRun {
+		written = wouldChange
+	}
+	for _, kind := range []kind{"rows", written, unchanged, stale, missing, rejected} {
+		s.run.Count(string(kind), 0)
+	}
+}
+
+func (s *syncer) result() {
+	p := s.run.Params
+	s.run.Result(Result{
+		DryRun:  p.DryRun,
+		Source:  p.Source,
+		Version: s.done.Version,
+		Newer:   p.Newer,
+		Changes: s.done.Changes,
+	})
+}

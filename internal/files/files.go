@@ -1,0 +1,187 @@
+// Package files reads and writes whole files where a job finds its input and leaves its output: on disk or in S3.
+//
+// A location is a path, or s3://bucket/key. One Files serves both; it makes its S3 client at the first location in S3,
+// so that a job that works on local files needs no AWS configuration and pays nothing for it:
+//
+//	f := files.New(func(ctx context.Context) (files.S3, error) {
+//		c, err := config.LoadDefaultConfig(ctx)
+//		if err != nil {
+//			return nil, err
+//		}
+//		return s3.NewFromConfig(c), nil
+//	})
+//	where, err := f.Put(ctx, "s3://reports/daily", "stats/1997-03-24.json", data)
+//
+// A version identifies a file's content: the ETag of an object, the SHA-256 of a file on disk. Who reads a file in
+// several attempts asks for Version first and opens that version, and learns by ErrChanged that it is another file by
+// now.
+//
+// Files that are written may hold personal data. On disk they can be read by their owner alone (0600, in directories
+// of 0700), and they appear whole or not at all, on disk and in S3.
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// ErrChanged is matched by the error of Open when the file is no longer of the version asked for. Ask for Version again
+// and start over.
+var ErrChanged = errors.New("the file has changed")
+
+// S3 is what is called of *s3.Client.
+type S3 interface {
+	GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error)
+	HeadObject(context.Context, *s3.HeadObjectInput, ...func(*s3.Options)) (*s3.HeadObjectOutput, error)
+	PutObject(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
+}
+
+// Files reads and writes files by location. It is safe for concurrent use.
+type Files struct {
+	newS3 func(context.Context) (S3, error)
+
+	mu sync.Mutex
+	s3 S3
+}
+
+// New makes a Files. newS3 is called at the first location in S3, and again at the next one if it failed. It may be
+// nil where there is no S3: such locations are then refused.
+func New(newS3 func(context.Context) (S3, error)) *Files {
+	return &Files{newS3: newS3}
+}
+
+// Open opens a file for reading. With a version (from Version) it opens that very content, or fails with an error that
+// matches ErrChanged; with an empty one, whatever there is. A file that is not there matches fs.ErrNotExist. A
+// connection to S3 that breaks is taken up again where it broke. Close the reader.
+func (f *Files) Open(ctx context.Context, location, version string) (io.ReadCloser, error) {
+	loc, err := parse(location)
+	if err != nil {
+		return nil, err
+	}
+	if !loc.inS3 {
+		return openDisk(loc.path, version)
+	}
+	client, err := f.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return openObject(ctx, client, loc, version)
+}
+
+// Version identifies what stands in a file now: the ETag in S3 (one HEAD request; without quotes, as EventBridge gives
+// it), "sha256:…" on disk, where a new modification time alone makes no new version.
+func (f *Files) Version(ctx context.Context, location string) (string, error) {
+	loc, err := parse(location)
+	if err != nil {
+		return "", err
+	}
+	if !loc.inS3 {
+		return versionOnDisk(loc.path)
+	}
+	client, err := f.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	return versionOfObject(ctx, client, loc)
+}
+
+// Put writes a file named name below base, a directory or s3://bucket/prefix, and tells its location. The name is a
+// relative path with slashes; it can't leave base. A file of that name is replaced in one step: a reader sees the old
+// one or the new one, also after a crash.
+func (f *Files) Put(ctx context.Context, base, name string, data []byte) (where string, err error) {
+	if !validName(name) {
+		return "", fmt.Errorf("writing %q: a file's name is a relative path with slashes, without . and .., such as stats/1997-03-24.json", name)
+	}
+	loc, err := parseBase(base)
+	if err != nil {
+		return "", err
+	}
+	if !loc.inS3 {
+		return putDisk(loc.path, name, data)
+	}
+	client, err := f.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	loc.key = path.Join(loc.key, name)
+	if err := putObject(ctx, client, loc, data); err != nil {
+		return "", err
+	}
+	return loc.String(), nil
+}
+
+// client returns the one S3 client, made at the first call. The lock is held while it is made: the others need it too.
+func (f *Files) client(ctx context.Context) (S3, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.s3 != nil {
+		return f.s3, nil
+	}
+	if f.newS3 == nil {
+		return nil, errors.New("locations in S3 can't be used here: name a path on disk")
+	}
+	client, err := f.newS3(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("making the S3 client: %w", err)
+	}
+	f.s3 = client
+	return client, nil
+}
+
+// location is a parsed location.
+type location struct {
+	inS3        bool
+	bucket, key string
+	path        string
+}
+
+// String returns the location as it is written.
+func (l location) String() string {
+	if l.inS3 {
+		return "s3://" + strings.TrimSuffix(l.bucket+"/"+l.key, "/")
+	}
+	return l.path
+}
+
+// parse reads the location of a file.
+func parse(s string) (location, error) {
+	loc, err := parseBase(s)
+	if err == nil && loc.inS3 && loc.key == "" {
+		return location{}, fmt.Errorf("location %q names no object: write s3://bucket/key", s)
+	}
+	return loc, err
+}
+
+// parseBase reads the location of a directory: a bucket alone is one.
+func parseBase(s string) (location, error) {
+	if s == "" {
+		return location{}, errors.New("the location is empty: name a path or s3://bucket/key")
+	}
+	scheme, rest, hasScheme := strings.Cut(s, "://")
+	switch {
+	case !hasScheme || strings.ContainsAny(scheme, `/\.`):
+		return location{path: s}, nil
+	case scheme != "s3":
+		return location{}, fmt.Errorf("location %q: only a path and s3://bucket/key are known", s)
+	}
+	bucket, key, _ := strings.Cut(rest, "/")
+	if bucket == "" {
+		return location{}, fmt.Errorf("location %q names no bucket: write s3://bucket/key", s)
+	}
+	return location{inS3: true, bucket: bucket, key: key}, nil
+}
+
+// validName tells whether name stays below the directory it is joined to.
+func validName(name string) bool {
+	if name == "" || name == "." || strings.ContainsAny(name, "\\\x00") {
+		return false
+	}
+	return !strings.HasPrefix(name, "/") && path.Clean(name) == name && name != ".." && !strings.HasPrefix(name, "../")
+}

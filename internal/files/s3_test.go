@@ -1,0 +1,255 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// bucket is as much of S3 over HTTP as this package uses.
+type bucket struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	types   map[string]string
+	ranges  []string
+	refuse  string // the error code of every answer
+	breakAt int    // bytes after which a download breaks; zero: never
+	breaks  int    // how often
+	onBreak func()
+}
+
+func etag(data []byte) string { return fmt.Sprintf(`"v%x-%d"`, data[:min(4, len(data))], len(data)) }
+
+func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	refuse := func(status int, code string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "<Error><Code>%s</Code><Message>as asked</Message></Error>", code)
+	}
+	switch b.refuse {
+	case "AccessDenied":
+		refuse(http.StatusForbidden, b.refuse)
+		return
+	case "NoSuchBucket":
+		refuse(http.StatusNotFound, b.refuse)
+		return
+	case "PermanentRedirect":
+		refuse(http.StatusMovedPermanently, b.refuse)
+		return
+	}
+	if r.Method == http.MethodPut {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			refuse(http.StatusBadRequest, "IncompleteBody")
+			return
+		}
+		b.objects[r.URL.Path], b.types[r.URL.Path] = data, r.Header.Get("Content-Type")
+		w.Header().Set("ETag", etag(data))
+		return
+	}
+	data, ok := b.objects[r.URL.Path]
+	if !ok {
+		refuse(http.StatusNotFound, "NoSuchKey")
+		return
+	}
+	if match := r.Header.Get("If-Match"); match != "" && match != etag(data) {
+		refuse(http.StatusPreconditionFailed, "PreconditionFailed")
+		return
+	}
+	w.Header().Set("ETag", etag(data))
+	b.ranges = append(b.ranges, r.Header.Get("Range"))
+	if r.Method == http.MethodGet && b.breaks > 0 {
+		b.breaks--
+		var from int
+		if text := r.Header.Get("Range"); text != "" {
+			if _, err := fmt.Sscanf(text, "bytes=%d-", &from); err != nil {
+				refuse(http.StatusBadRequest, "InvalidRange")
+				return
+			}
+			w.WriteHeader(http.StatusPartialContent)
+		} else {
+			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+		}
+		if _, err := w.Write(data[from:min(len(data), from+b.breakAt)]); err != nil {
+			return
+		}
+		w.(http.Flusher).Flush()
+		if b.onBreak != nil {
+			b.onBreak()
+		}
+		panic(http.ErrAbortHandler)
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+}
+
+func inS3(t *testing.T) (*Files, *bucket) {
+	t.Helper()
+	b := &bucket{objects: map[string][]byte{}, types: map[string]string{}}
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	made := 0
+	return New(func(context.Context) (S3, error) {
+		if made++; made > 1 {
+			t.Error("a second S3 client was made")
+		}
+		return s3.New(s3.Options{
+			BaseEndpoint:     aws.String(server.URL),
+			UsePathStyle:     true,
+			Region:           "eu-north-1",
+			RetryMaxAttempts: 1,
+			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
+			}),
+		}), nil
+	}), b
+}
+
+func TestObjectInS3IsWrittenAndReadByVersion(t *testing.T) {
+	f, b := inS3(t)
+	where, err := f.Put(t.Context(), "s3://shop/daily/", "customers/1997-03-24.ndjson", []byte("one\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "s3://shop/daily/customers/1997-03-24.ndjson"; where != want {
+		t.Errorf("Put told %s, want %s", where, want)
+	}
+	if got := b.types["/shop/daily/customers/1997-03-24.ndjson"]; got != "application/x-ndjson" {
+		t.Errorf("content type %q", got)
+	}
+	version, err := f.Version(t.Context(), where)
+	if err != nil || strings.Contains(version, `"`) {
+		t.Fatalf("version %s, %v", version, err)
+	}
+	if got := read(t, f, where, version); got != "one\n" {
+		t.Errorf("read %q", got)
+	}
+	if _, err := f.Put(t.Context(), "s3://shop/daily", "customers/1997-03-24.ndjson", []byte("two!\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Open(t.Context(), where, version); !errors.Is(err, ErrChanged) {
+		t.Errorf("opening an old version: %v", err)
+	}
+	if got := read(t, f, where, ""); got != "two!\n" {
+		t.Errorf("read %q", got)
+	}
+}
+
+func TestBucketAloneIsABase(t *testing.T) {
+	f, _ := inS3(t)
+	where, err := f.Put(t.Context(), "s3://shop", "stats/1997-03-24.json", []byte("{}"))
+	if err != nil || where != "s3://shop/stats/1997-03-24.json" {
+		t.Errorf("Put told %s, %v", where, err)
+	}
+}
+
+func TestBrokenDownloadGoesOnWhereItBroke(t *testing.T) {
+	f, b := inS3(t)
+	data := strings.Repeat("a row of some length\n", 10_000)
+	b.objects["/shop/rows.ndjson"] = []byte(data)
+	b.breakAt, b.breaks = 50_000, 3
+	if got := read(t, f, "s3://shop/rows.ndjson", ""); got != data {
+		t.Errorf("read %d bytes, want %d", len(got), len(data))
+	}
+	if len(b.ranges) != 4 || b.ranges[1] == "" {
+		t.Errorf("ranges %q", b.ranges)
+	}
+}
+
+func TestBrokenDownloadDoesNotGoOnInAnotherFile(t *testing.T) {
+	f, b := inS3(t)
+	b.objects["/shop/rows.ndjson"] = []byte(strings.Repeat("old row\n", 20_000))
+	b.breakAt, b.breaks = 50_000, 1
+	b.onBreak = func() { b.objects["/shop/rows.ndjson"] = []byte(strings.Repeat("new row\n", 20_001)) }
+	r, err := f.Open(t.Context(), "s3://shop/rows.ndjson", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if !errors.Is(err, ErrChanged) || bytes.Contains(got, []byte("new")) {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDownloadThatOnlyBreaksIsAnError(t *testing.T) {
+	f, b := inS3(t)
+	b.objects["/shop/rows.ndjson"] = []byte("rows")
+	b.breaks = 100
+	r, err := f.Open(t.Context(), "s3://shop/rows.ndjson", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), "reading s3://shop/rows.ndjson after 0 bytes") {
+		t.Errorf("error %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(b.ranges) != 1+maxBroken {
+		t.Errorf("%d requests", len(b.ranges))
+	}
+}
+
+func TestErrorsOfS3SayWhatToDo(t *testing.T) {
+	f, b := inS3(t)
+	open := func() error { _, err := f.Open(t.Context(), "s3://shop/in/rows.csv", ""); return err }
+	version := func() error { _, err := f.Version(t.Context(), "s3://shop/in/rows.csv"); return err }
+	put := func() error { _, err := f.Put(t.Context(), "s3://shop/out", "a.json", nil); return err }
+	for _, test := range []struct {
+		refuse string
+		do     func() error
+		is     error
+		want   []string
+	}{
+		{"", open, fs.ErrNotExist, []string{"s3://shop/in/rows.csv", `bucket "shop"`, "check both"}},
+		{"", version, fs.ErrNotExist, []string{"s3://shop/in/rows.csv", `bucket "shop"`, "check both"}},
+		{"NoSuchBucket", open, fs.ErrNotExist, []string{`there is no bucket "shop"`}},
+		{"NoSuchBucket", put, fs.ErrNotExist, []string{"writing s3://shop/out/a.json", `there is no bucket "shop"`}},
+		{"AccessDenied", open, fs.ErrPermission, []string{"s3:GetObject on arn:aws:s3:::shop/in/rows.csv"}},
+		{"AccessDenied", version, fs.ErrPermission, []string{"s3:GetObject on arn:aws:s3:::shop/in/rows.csv"}},
+		{"AccessDenied", put, fs.ErrPermission, []string{"s3:PutObject on arn:aws:s3:::shop/out/a.json"}},
+		{"PermanentRedirect", put, nil, []string{`bucket "shop" is in another region`, "AWS_REGION"}},
+	} {
+		b.refuse = test.refuse
+		err := test.do()
+		for _, want := range test.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %v, want it to say %q", test.refuse, err, want)
+			}
+		}
+		if test.is != nil && !errors.Is(err, test.is) {
+			t.Errorf("%s: error %v does not match %v", test.refuse, err, test.is)
+		}
+	}
+}
+
+func TestS3ClientIsMadeAgainAfterItCouldNotBe(t *testing.T) {
+	calls := 0
+	f := New(func(context.Context) (S3, error) {
+		calls++
+		return nil, errors.New("no credentials yet")
+	})
+	for range 2 {
+		if _, err := f.Version(t.Context(), "s3://shop/a"); err == nil || !strings.Contains(err.Error(), "making the S3 client: no credentials yet") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("made %d times", calls)
+	}
+}
