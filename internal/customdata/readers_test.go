@@ -114,7 +114,7 @@ func TestNDJSON(t *testing.T) {
 				{Line: 16, Reason: `key "a" is both in customData and in remove`, Raw: `{"id":"u1","customData":{"a":1},"remove":["b","a"]}`},
 				{Line: 17, Reason: "primaryEmail has a control character", Raw: `{"primaryEmail":"a\u0000@x","customData":{"a":1}}`},
 				{Line: 18, Reason: "customData at ", Raw: `{"id":"u1","customData":{"a":"b\u0000c"}}`},
-				{Line: 19, Reason: "customData at n: the number … would be stored as …: send it as a string", Raw: `{"id":"u1","customData":{"n":900719925474099311}}`},
+				{Line: 19, Reason: "customData at n: the number has more digits than a JavaScript number keeps: send it as a string", Raw: `{"id":"u1","customData":{"n":900719925474099311}}`},
 				{Line: 20, Reason: "not UTF-8: save the file as UTF-8", Raw: `"{\"id\":\"u1\",\"customData\":{\"a\":\"\ufffd\"}}"`},
 				{Line: 21, Reason: `member "customData" comes twice`, Raw: `{"id":"u1","customData":{"a":1},"customData":{"b":2}}`},
 				{Line: 22, Reason: "not a row: half a surrogate pair", Raw: `{"id":"u1","customData":{"a":"\ud800"}}`},

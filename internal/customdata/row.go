@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -124,20 +123,16 @@ func (r *row) check() error {
 	return nil
 }
 
-// longNumber is a number of so many digits that Logto would store another. It is not to be shown: it may be an account's.
-var longNumber = regexp.MustCompile(`-?[0-9][0-9.]{14,}([eE][+-]?[0-9]+)?`)
-
-// explain says what a *logto.DataError found, without values.
+// explain says what a *logto.DataError found. It has no values.
 func explain(err error) string {
 	var data *logto.DataError
 	if !errors.As(err, &data) {
 		return err.Error()
 	}
-	reason := longNumber.ReplaceAllString(data.Reason, "…")
 	if data.Path == "" {
-		return reason
+		return data.Reason
 	}
-	return "customData at " + data.Path + ": " + reason
+	return "customData at " + data.Path + ": " + data.Reason
 }
 
 // repeated is a member that a JSON object has twice, empty if there is none. That it is well-formed was checked before.

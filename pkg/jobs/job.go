@@ -1,4 +1,3 @@
-// Package jobs runs scheduled and event-driven jobs on AWS Lambda, or anywhere else.
 package jobs
 
 import (
@@ -12,10 +11,11 @@ import (
 
 // Job is a piece of work with parameters of type P.
 type Job[P any] struct {
-	// Name identifies the job in slots, logs and metrics. Required; letters, digits and hyphens.
+	// Name identifies the job in slots, logs and metrics. Required; letters, digits and hyphens, at most 64.
 	Name string
 	// Run does the work. Required. It returns nil when all is done, ErrUnfinished when it stopped because time was
-	// short (after a Checkpoint), any other error when it failed.
+	// short (after a Checkpoint), any other error when it failed. A panic fails the run; one in a goroutine that Run
+	// starts ends the process, as everywhere in Go.
 	Run func(ctx context.Context, run *Run[P]) error
 	// Params makes the parameters from what the trigger carries: an event's detail, a message's body, the input of a
 	// schedule or of a run by hand. Nil: Decode, which refuses unknown fields.
@@ -25,11 +25,8 @@ type Job[P any] struct {
 	Digest func(ctx context.Context, params P) (string, error)
 }
 
-// Decode is the strict decoding that a Job without Params uses: a field that P does not have is an error that names
-// it. An empty payload is P's zero value.
-func Decode[P any](payload json.RawMessage) (P, error) { panic("TODO") }
-
-// ErrUnfinished is what Job.Run returns, wrapped or not, when it stopped before its deadline with work left.
+// ErrUnfinished is what Job.Run returns, wrapped or not, when it stopped before its deadline with work left. It must
+// have made a Checkpoint in the same attempt: otherwise the run fails, because its continuations would never get on.
 var ErrUnfinished = errors.New("unfinished: stopped before the deadline")
 
 // Config is what a job runs with. The zero value runs it in memory, logging to standard error.
@@ -38,23 +35,24 @@ type Config struct {
 	Stack string
 	// Store keeps slots, checkpoints and reports. Nil: a NewMemoryStore.
 	Store Store
-	// Continue hands an unfinished run to whoever will continue it, by invoking the handler with c's JSON. Nil: the
-	// next attempt at the same slot continues it.
+	// Continue hands an unfinished run to whoever will continue it, by invoking the handler with c's JSON. It is called
+	// once the run's state is saved; its error fails the invocation, so that Lambda's retry continues the run. Nil: the
+	// invocation of an unfinished run ends in an error that matches ErrUnfinished, for the same reason.
 	Continue func(ctx context.Context, c Continuation) error
-	// Keep stores a small file of the run (rejected rows) and tells where it is. Nil: rejected rows stay in the
-	// report alone, the first 1,000 of them.
+	// Keep stores a small file of the run (rejected rows) and tells where it is. The same name again replaces the file.
+	// Its error fails the run. Nil: rejected rows stay in the report alone, the first 1,000 of them.
 	Keep func(ctx context.Context, name string, data []byte) (where string, err error)
 	// Usage returns running totals of what the job's clients used; the report has the difference. Nil: zeros.
 	Usage func() Usage
-	// Settle is called before each answer, with at most a second: it lets what is in flight end, because the
-	// environment may be frozen right after (m2m.Source.Wait). Nil: nothing.
+	// Settle is called when a run has ended, before its report is made and answered, with at most a second: it lets
+	// what is in flight end, because the environment may be frozen right after (m2m.Source.Wait). Nil: nothing.
 	Settle func(ctx context.Context)
 	// Margin is how long before the deadline a run stops by itself. Zero: a tenth of the time there is, at least 2
-	// and at most 30 seconds.
+	// and at most 30 seconds. It is never more than half of the time there is.
 	Margin time.Duration
 	// Log is where log lines, the report and the metrics go, one JSON object a line. Nil: os.Stderr.
 	Log io.Writer
-	// LogLevel of Run.Log. Nil: info.
+	// LogLevel of Run.Log. Nil: info. The report and the metrics are written at any level.
 	LogLevel slog.Leveler
 	// Namespace of the metrics. Empty: "m2mjobs".
 	Namespace string
@@ -72,9 +70,14 @@ type Usage struct {
 	WaitedMS    int64 `json:"waitedMs"`    // milliseconds waited before repeating
 }
 
-// Continuation is the envelope that continues a run: pass it to the handler as JSON.
-type Continuation struct {
-	Job   string `json:"job"`
-	Slot  string `json:"slot"`
-	RunID string `json:"runId"`
+// since is what was used since the totals were before.
+func (u Usage) since(before Usage) Usage {
+	return Usage{
+		Requests:    u.Requests - before.Requests,
+		Retries:     u.Retries - before.Retries,
+		Tokens:      u.Tokens - before.Tokens,
+		SecretReads: u.SecretReads - before.SecretReads,
+		Throttled:   u.Throttled - before.Throttled,
+		WaitedMS:    u.WaitedMS - before.WaitedMS,
+	}
 }

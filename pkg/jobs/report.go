@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"encoding/json"
+	"log/slog"
+	"maps"
 	"time"
 )
 
@@ -34,7 +36,7 @@ type Report struct {
 	Usage                       // of this attempt
 	Rejected   *Rejected        `json:"rejected,omitempty"`
 	Result     json.RawMessage  `json:"result,omitempty"`
-	Error      string           `json:"error,omitempty"`
+	Error      string           `json:"error,omitempty"`     // at most 4 KB of it
 	RequestID  string           `json:"requestId,omitempty"` // Lambda's
 }
 
@@ -42,5 +44,64 @@ type Report struct {
 type Rejected struct {
 	Rows int64       `json:"rows"`           // of all attempts of the run
 	Kept []string    `json:"kept,omitempty"` // where they are, as NDJSON of Rejection
-	Some []Rejection `json:"some,omitempty"` // the first few; all if Kept is empty
+	Some []Rejection `json:"some,omitempty"` // the first 10; the first 1,000, at most 1 MB, if they are not kept
+}
+
+// logged is the report as the log has it: without the rejected rows' contents, which are personal, and few of them,
+// because a log event is limited (256 KB).
+func (r Report) logged() Report {
+	if r.Rejected == nil {
+		return r
+	}
+	rejected := *r.Rejected
+	rejected.Some = make([]Rejection, min(len(r.Rejected.Some), 10*someRows))
+	for i := range rejected.Some {
+		rejected.Some[i] = r.Rejected.Some[i]
+		rejected.Some[i].Row = nil
+	}
+	r.Rejected = &rejected
+	return r
+}
+
+// report is what the attempt says of itself now.
+func (a *attempt) report(outcome Outcome, used Usage, err error) Report {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	counts, rows := a.counts, a.rejects
+	if outcome == OutcomeUnfinished {
+		// What was done since the checkpoint will be done again.
+		counts, rows = a.saved, a.savedRows
+	}
+	ended := a.config.Now()
+	r := Report{
+		Job: a.job, RunID: a.id, Slot: a.slot, Trigger: a.trigger, Attempt: a.number,
+		Started: a.started.UTC(), Ended: ended.UTC(), DurationMS: max(0, ended.Sub(a.started).Milliseconds()),
+		Outcome: outcome, Counts: maps.Clone(counts), Usage: used, Result: a.result, RequestID: a.call.requestID,
+	}
+	if a.resultErr != nil {
+		r.Result = nil
+	}
+	if rows.Rows > 0 {
+		kept := a.config.Keep != nil && (len(a.pending) == 0 || outcome == OutcomeUnfinished) && a.keepErr == nil
+		r.Rejected = &Rejected{Rows: rows.Rows, Kept: rows.Kept, Some: rows.shown(kept)}
+	}
+	if err != nil {
+		r.Error = clip(err.Error(), errorLimit)
+	}
+	return r
+}
+
+// write puts the report into the log, whatever its level is, and the metrics beside it.
+func (a *attempt) write(r Report, m metrics) {
+	level := slog.LevelInfo
+	switch r.Outcome {
+	case OutcomeFailed:
+		level = slog.LevelError
+	case OutcomeUnfinished:
+		level = slog.LevelWarn
+	}
+	a.logger(slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())
+	if err := m.write(a); err != nil {
+		a.log.Error("writing the metrics", "error", err)
+	}
 }

@@ -3,54 +3,91 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"time"
 )
 
-// Run is one run of a job: what it was started with, and what it reports.
+// Run is one run of a job: what it was started with, and what it reports. Handler makes it. Its methods may be called
+// from several goroutines; a Checkpoint has what was counted and rejected before it was called.
 type Run[P any] struct {
 	// ID is the run's own name. A slot that runs again after it was done gets another.
 	ID string
 	// Slot is what must run once; empty for the messages of a queue.
 	Slot string
-	// Attempt is 1 for the first, and one more for each continuation, retry or take-over.
+	// Attempt is 1 for the first, and one more for each continuation, retry or take-over. Of a message: how often the
+	// queue has delivered it.
 	Attempt int
-	// Trigger is what started it.
+	// Trigger is what started it: for all attempts of a run that goes on, what started the first.
 	Trigger Trigger
 	// Params are the parameters.
 	Params P
 	// Log has run id, slot and request id on every line.
 	Log *slog.Logger
+
+	attempt *attempt
 }
 
-// Count adds n to the report's count of that name.
-func (r *Run[P]) Count(name string, n int64) { panic("TODO") }
+// Count adds n to the report's count of that name. Counts of a failed attempt since its last Checkpoint are dropped
+// with its work: the next attempt does it again.
+func (r *Run[P]) Count(name string, n int64) {
+	a := r.attempt
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counts[name] += n
+}
 
 // Rejection is a row that was not used, and why.
 type Rejection struct {
 	Line   int             `json:"line"`          // where it stands in the source, from 1; zero: it has no line
 	Kind   string          `json:"kind"`          // "rejected", or another name the job counts it under
-	Reason string          `json:"reason"`        // what is wrong and what to do about it
-	Row    json.RawMessage `json:"row,omitempty"` // the row as it came; a JSON string if it is not JSON
+	Reason string          `json:"reason"`        // what is wrong and what to do about it; is logged, so no personal data
+	Row    json.RawMessage `json:"row,omitempty"` // the row as it came; a JSON string if it is not JSON; is not logged
 }
 
 // Reject keeps a row that was not used. It is written out with the next Checkpoint or at the end, once.
-func (r *Run[P]) Reject(x Rejection) { panic("TODO") }
+func (r *Run[P]) Reject(x Rejection) { r.attempt.reject(x) }
 
-// Result sets what the report carries under "result". It must marshal to a JSON object.
-func (r *Run[P]) Result(v any) { panic("TODO") }
+// Result sets what the report carries under "result". It must marshal to a JSON object: otherwise the run fails.
+func (r *Run[P]) Result(v any) {
+	a := r.attempt
+	data, err := json.Marshal(v)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("Run.Result: %w", err)
+	case kindOf(data) != "an object":
+		err = fmt.Errorf("Run.Result: %s, not an object", kindOf(data))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.result, a.resultErr = data, err
+}
 
 // Checkpoint saves v, the counts and the rejected rows so far, so that a later attempt goes on from here. An error
-// that matches ErrLeaseLost means that another attempt has taken over: return it at once.
-func (r *Run[P]) Checkpoint(ctx context.Context, v any) error { panic("TODO") }
+// that matches ErrLeaseLost means that another attempt has taken over: return it at once. The messages of a queue have
+// no slot: theirs keeps the rejected rows only.
+func (r *Run[P]) Checkpoint(ctx context.Context, v any) error { return r.attempt.checkpoint(ctx, v) }
 
-// Resume reads the last checkpoint into v and tells whether there was one.
-func (r *Run[P]) Resume(v any) (bool, error) { panic("TODO") }
+// Resume reads the last checkpoint into v and tells whether there was one. An error means that v does not fit what was
+// saved: a job whose checkpoint changes its form must still read the old one, or be let finish first.
+func (r *Run[P]) Resume(v any) (bool, error) {
+	a := r.attempt
+	a.mu.Lock()
+	progress := a.progress
+	a.mu.Unlock()
+	if progress == nil {
+		return false, nil
+	}
+	if err := json.Unmarshal(progress, v); err != nil {
+		return false, fmt.Errorf("reading the checkpoint of run %s: %w", r.ID, plainly(err))
+	}
+	return true, nil
+}
 
 // TimeLeft is how long the run may still work before it should stop by itself, by checkpoint and ErrUnfinished.
-// Without a deadline it is very long.
-func (r *Run[P]) TimeLeft() time.Duration { panic("TODO") }
+// It is zero or negative when it should stop now. Without a deadline it is very long.
+func (r *Run[P]) TimeLeft() time.Duration { return r.attempt.call.left(r.attempt.config.Now()) }
 
-// Alive returns an error that matches ErrLeaseLost when the wall clock is past the lease: call it right before each
-// write. It makes no request.
-func (r *Run[P]) Alive() error { panic("TODO") }
+// Alive returns an error that matches ErrLeaseLost when the wall clock is past the lease, or a Checkpoint has found
+// it taken over: call it right before each write. It makes no request.
+func (r *Run[P]) Alive() error { return r.attempt.alive() }

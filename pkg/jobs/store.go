@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -38,7 +40,7 @@ type Claim struct {
 	Owner   string          // the Lambda request id: a claim by the same owner takes its own lease over
 	Trigger json.RawMessage // kept with the run, for its continuations
 	Until   time.Time       // the end of the lease
-	Rerun   bool            // a finished run does not refuse: a new one begins
+	Rerun   bool            // a run that another owner finished does not refuse: a new one begins
 }
 
 // Record is what a Store has of a slot's newest run.
@@ -62,7 +64,7 @@ type Record struct {
 type Store interface {
 	// Claim takes the slot until c.Until. A new slot, and a finished one with c.Rerun, begins a new run; an unfinished
 	// or failed one, one whose lease has ended, and one that the same owner holds goes on with Attempt and Fence one
-	// higher. Otherwise the error matches ErrDone or ErrHeld, with the record as it stands.
+	// higher. Otherwise the error matches ErrDone or ErrHeld, with the record as it stands. Claim.On decides all this.
 	Claim(ctx context.Context, c Claim) (Record, error)
 	// Checkpoint saves a checkpoint under the lease that r (from Claim) stands for, or fails with ErrLeaseLost.
 	Checkpoint(ctx context.Context, r Record, checkpoint json.RawMessage) error
@@ -74,5 +76,65 @@ type Store interface {
 	Runs(ctx context.Context, job string, limit int) ([]Record, error)
 }
 
-// NewMemoryStore returns a Store that lives as long as the process. now is the wall clock; nil: time.Now.
-func NewMemoryStore(now func() time.Time) Store { panic("TODO") }
+// On decides a claim for a Store: last is the slot's newest run, nil if there is none. It returns the record to put
+// in its place, atomically, or last and an error that matches ErrDone or ErrHeld.
+func (c Claim) On(last *Record, now time.Time) (Record, error) {
+	if c.Slot == "" || c.Job == "" || c.RunID == "" || c.Owner == "" {
+		return Record{}, fmt.Errorf("claiming slot %q: slot, job, run id and owner are all needed", c.Slot)
+	}
+	if !c.Until.After(now) {
+		return Record{}, fmt.Errorf("claiming slot %q: the lease would have ended before it began (at %s)", c.Slot, c.Until.UTC().Format(time.RFC3339))
+	}
+	fresh := Record{
+		Slot: c.Slot, Job: c.Job, RunID: c.RunID, Owner: c.Owner, State: Running, Attempt: 1, Fence: 1,
+		Until: c.Until, Started: now, Updated: now, Trigger: bytes.Clone(c.Trigger),
+	}
+	if last == nil {
+		return fresh, nil
+	}
+	switch {
+	case last.State == Done && c.Rerun && last.Owner != c.Owner:
+		fresh.Fence = last.Fence + 1
+		return fresh, nil
+	case last.State == Done:
+		return last.Clone(), fmt.Errorf("claiming slot %q: %w", c.Slot, ErrDone)
+	case last.State == Running && last.Owner != c.Owner && now.Before(last.Until):
+		return last.Clone(), fmt.Errorf("claiming slot %q: %w, until %s", c.Slot, ErrHeld, last.Until.UTC().Format(time.RFC3339))
+	}
+	on := last.Clone()
+	on.Owner, on.State, on.Until, on.Updated = c.Owner, Running, c.Until, now
+	on.Attempt++
+	on.Fence++
+	return on, nil
+}
+
+// Holds tells a Store whether the lease that claimed (from Claim) stands for still holds: r is the slot's record now.
+// Otherwise it returns an error that matches ErrLeaseLost.
+func (r *Record) Holds(claimed Record, now time.Time) error {
+	switch {
+	case r == nil, r.RunID != claimed.RunID, r.Fence != claimed.Fence:
+		return fmt.Errorf("slot %q: %w: another attempt has taken it over", claimed.Slot, ErrLeaseLost)
+	case r.State != Running:
+		return fmt.Errorf("slot %q: %w: the attempt has ended (%s)", claimed.Slot, ErrLeaseLost, r.State)
+	case !now.Before(r.Until):
+		return fmt.Errorf("slot %q: %w: it ended at %s", claimed.Slot, ErrLeaseLost, r.Until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// End is the record once its attempt has ended in state, which must not be Running.
+func (r Record) End(state State, report json.RawMessage, now time.Time) (Record, error) {
+	switch state {
+	case Unfinished, Done, Failed:
+	default:
+		return Record{}, fmt.Errorf("ending the run of slot %q: %q is not a state that a run ends in", r.Slot, state)
+	}
+	r.State, r.Updated, r.Report = state, now, bytes.Clone(report)
+	return r, nil
+}
+
+// Clone returns a copy that shares nothing with r.
+func (r Record) Clone() Record {
+	r.Trigger, r.Checkpoint, r.Report = bytes.Clone(r.Trigger), bytes.Clone(r.Checkpoint), bytes.Clone(r.Report)
+	return r
+}

@@ -21,7 +21,7 @@ const maxDepth = 1000
 // DataError says why custom data can't be sent.
 type DataError struct {
 	Path   string // where in the data, as "orders.total" or "tags[3]"; empty for the whole
-	Reason string // what is wrong and what to do about it
+	Reason string // what is wrong and what to do about it; never a value of the data
 }
 
 // Error implements error.

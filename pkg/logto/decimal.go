@@ -1,7 +1,6 @@
 package logto
 
 import (
-	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
@@ -78,28 +77,20 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
-// maxShown is how much of a number an error shows.
-const maxShown = 40
-
 // lossy says what would become of a number in Logto, which reads it as an IEEE 754 double and prints the shortest digits
 // that give this double again (recorded: custom-data-patch-bignum). Empty: the same number.
 func lossy(s string) string {
 	want, ok := parseDecimal(s)
 	if !ok {
-		return fmt.Sprintf("%.40q is not a JSON number", s)
-	}
-	shown := s
-	if len(shown) > maxShown {
-		shown = shown[:maxShown] + "…"
+		return "is not a JSON number"
 	}
 	// ParseFloat gives ±Inf with an error for what is too large.
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
-		return fmt.Sprintf("the number %s is too large for JavaScript, which would store null: send it as a string", shown)
+		return "the number is too large for JavaScript, which would store null: send it as a string"
 	}
-	printed := strconv.FormatFloat(f, 'g', -1, 64)
-	if got, ok := parseDecimal(printed); !ok || got != want {
-		return fmt.Sprintf("the number %s would be stored as %s: send it as a string", shown, printed)
+	if got, ok := parseDecimal(strconv.FormatFloat(f, 'g', -1, 64)); !ok || got != want {
+		return "the number has more digits than a JavaScript number keeps: send it as a string"
 	}
 	return ""
 }

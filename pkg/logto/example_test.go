@@ -124,7 +124,7 @@ func ExampleParseCustomData() {
 func ExampleCheckCustomData() {
 	data := map[string]any{"orders": map[string]any{"lastId": json.Number("12345678901234567890")}}
 	fmt.Println(logto.CheckCustomData(data))
-	// Output: custom data at orders.lastId: the number 12345678901234567890 would be stored as 1.2345678901234567e+19: send it as a string
+	// Output: custom data at orders.lastId: the number has more digits than a JavaScript number keeps: send it as a string
 }
 
 func ExampleEqualData() {
