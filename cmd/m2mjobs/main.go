@@ -1,0 +1,105 @@
+// Command m2mjobs runs the functions' jobs without Lambda: to see them work, to run them by hand, to check a tenant's
+// set-up.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/m2mjobs/m2mjobs/internal/function"
+)
+
+// Exit codes.
+const (
+	exitDone     = 0
+	exitFailed   = 1 // the run failed
+	exitUsage    = 2 // wrong usage or configuration: nothing was run
+	exitRejected = 3 // done, with rows that were not used
+)
+
+type command struct {
+	Demo   demonstrate `cmd:"" help:"See both jobs work on real orders, with a tenant and a shop in memory."`
+	Invoke invoke      `cmd:"" help:"Run a function's job as Lambda would, without AWS."`
+	Token  token       `cmd:"" help:"Get an access token and show what it allows."`
+}
+
+// stdio is what a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// exit ends a command with a code other than 1, after its error, if any, was printed.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+func usage(err error) error { return &exit{exitUsage, err} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, io stdio) int {
+	code := -1 // until kong has said otherwise
+	parser, err := kong.New(&command{},
+		kong.Name("m2mjobs"),
+		kong.Description("Scheduled machine-to-machine jobs for people who run Logto. Start with: m2mjobs demo"),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(io.out, io.err),
+		kong.Exit(func(c int) { code = c }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(io),
+	)
+	if err != nil {
+		fmt.Fprintln(io.err, "m2mjobs:", err)
+		return exitUsage
+	}
+	chosen, err := parser.Parse(args)
+	if code >= 0 { // --help
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(io.err, "m2mjobs: %v\nTry: m2mjobs --help\n", err)
+		return exitUsage
+	}
+	return exitCode(chosen.Run(), io.err)
+}
+
+// exitCode prints an error and says how the process ends.
+func exitCode(err error, w io.Writer) int {
+	if err == nil {
+		return exitDone
+	}
+	if message := err.Error(); message != "" {
+		fmt.Fprintln(w, "m2mjobs:", message)
+	}
+	if ended := (*exit)(nil); errors.As(err, &ended) {
+		return ended.code
+	}
+	if errors.As(err, new(*function.ConfigError)) {
+		return exitUsage
+	}
+	return exitFailed
+}

@@ -1,0 +1,127 @@
+package function
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Environment is a function's variables by name.
+type Environment map[string]string
+
+// Process is the environment of this process.
+func Process() Environment { return env.ToMap(os.Environ()) }
+
+// stack is the first part of the job's slots. The template names a function {stack}-{job}. Elsewhere there is no stack,
+// and what the job works on stands for it: a run against one tenant must not go on with the checkpoint of another's.
+func (e Environment) stack(job string) string {
+	if name := e["AWS_LAMBDA_FUNCTION_NAME"]; name != "" {
+		return strings.TrimSuffix(name, "-"+job)
+	}
+	hash := sha256.New()
+	for _, variable := range []string{"M2M_SECRET_ID", "M2M_SECRET_FILE", "LOGTO_RESOURCE", "SHOP_URL", "SHOP_RESOURCE", "OUTPUT"} {
+		fmt.Fprintf(hash, "%s=%s\n", variable, e[variable])
+	}
+	return fmt.Sprintf("local-%x", hash.Sum(nil)[:4])
+}
+
+// secret says where the app's credentials are.
+type secret struct {
+	ID   string `env:"M2M_SECRET_ID"`
+	File string `env:"M2M_SECRET_FILE"`
+}
+
+// secretVariables are what a token needs.
+type secretVariables struct {
+	Secret secret
+}
+
+// syncVariables are what sync-custom-data reads.
+type syncVariables struct {
+	Secret   secret
+	Output   string `env:"OUTPUT,required,notEmpty"`
+	Resource string `env:"LOGTO_RESOURCE"`
+}
+
+// ordersVariables are what daily-orders reads.
+type ordersVariables struct {
+	Secret       secret
+	Output       string         `env:"OUTPUT,required,notEmpty"`
+	ShopURL      string         `env:"SHOP_URL,required,notEmpty"`
+	ShopResource string         `env:"SHOP_RESOURCE,required,notEmpty"`
+	TimeZone     *time.Location `env:"TIME_ZONE" envDefault:"UTC"`
+}
+
+// meaning says of each variable what belongs there.
+func meaning(variable string) string {
+	switch variable {
+	case "M2M_SECRET_ID":
+		return "the name or ARN of the app's secret in AWS Secrets Manager (or M2M_SECRET_FILE, a file on disk)"
+	case "OUTPUT":
+		return "where files are written: a directory or s3://bucket/prefix"
+	case "SHOP_URL":
+		return "the address of the own API, such as https://shop.example.com"
+	case "SHOP_RESOURCE":
+		return "the own API's resource indicator in Logto, such as https://shopping.api"
+	case "TIME_ZONE":
+		return "an IANA time zone, such as Europe/Oslo"
+	}
+	return ""
+}
+
+// load reads variables from the environment. Its error names every one that is missing or wrong.
+func load[V any](function string, environment Environment, secretOf func(*V) secret) (*V, error) {
+	variables := new(V)
+	err := env.ParseWithOptions(variables, env.Options{Environment: environment})
+	var problems []string
+	if all := (env.AggregateError{}); errors.As(err, &all) {
+		for _, one := range all.Errors {
+			problems = append(problems, problem[V](one))
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: environment: %w", function, err)
+	}
+	switch s := secretOf(variables); {
+	case s.ID == "" && s.File == "":
+		problems = append(problems, "M2M_SECRET_ID is not set: "+meaning("M2M_SECRET_ID"))
+	case s.ID != "" && s.File != "":
+		problems = append(problems, "M2M_SECRET_ID and M2M_SECRET_FILE are both set: keep one")
+	}
+	if len(problems) > 0 {
+		return nil, &ConfigError{Function: function, Problems: problems}
+	}
+	return variables, nil
+}
+
+// problem words one error of the env package.
+func problem[V any](err error) string {
+	if unset := (env.VarIsNotSetError{}); errors.As(err, &unset) {
+		return unset.Key + " is not set: " + meaning(unset.Key)
+	}
+	if empty := (env.EmptyVarError{}); errors.As(err, &empty) {
+		return empty.Key + " is empty: " + meaning(empty.Key)
+	}
+	if wrong := (env.ParseError{}); errors.As(err, &wrong) {
+		field, _ := reflect.TypeFor[V]().FieldByName(wrong.Name)
+		key, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+		return fmt.Sprintf("%s is wrong (%v): %s", key, wrong.Err, meaning(key))
+	}
+	return err.Error()
+}
+
+// ConfigError says that a function can't start because of its environment.
+type ConfigError struct {
+	Function string   // the function's name
+	Problems []string // one for each variable: its name, what is wrong, and what belongs there
+}
+
+// Error names every problem.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("%s cannot start: %s", e.Function, strings.Join(e.Problems, "; "))
+}

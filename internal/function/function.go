@@ -1,0 +1,229 @@
+// Package function builds each Lambda function's job from its environment. The functions' main packages start it on
+// Lambda, the m2mjobs command invokes it anywhere: both get the same job, made from the same variables.
+//
+// Building reads the environment and nothing else. Secrets, tokens and AWS clients come at their first use, so that an
+// invocation that has nothing to do costs nothing.
+package function
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/m2mjobs/m2mjobs/internal/customdata"
+	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/orders"
+	"github.com/m2mjobs/m2mjobs/internal/shop"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+	"github.com/m2mjobs/m2mjobs/pkg/m2m"
+	"github.com/m2mjobs/m2mjobs/pkg/m2m/secretsmanager"
+)
+
+// The functions' names.
+const (
+	SyncCustomData = "sync-custom-data"
+	DailyOrders    = "daily-orders"
+)
+
+// NewSyncCustomData builds the job of functions/sync-custom-data. Its error is a *ConfigError.
+func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jobs.Config, error) {
+	var none jobs.Job[customdata.Params]
+	v, err := load(SyncCustomData, environment, func(v *syncVariables) secret { return v.Secret })
+	if err != nil {
+		return none, jobs.Config{}, err
+	}
+	aws := &lazyAWS{}
+	access, err := newAccess(v.Secret, aws, m2m.Config{
+		Resource:   v.Resource,
+		ResourceOf: logto.ManagementResource,
+		Scopes:     []string{logto.ManagementScope},
+	}, "")
+	if err != nil {
+		return none, jobs.Config{}, &ConfigError{SyncCustomData, []string{err.Error()}}
+	}
+	storage := files.New(aws.s3)
+	job := customdata.Job(customdata.Config{
+		Client: func(ctx context.Context) (*logto.Client, error) {
+			endpoint, err := access.source.Endpoint(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return logto.NewClient(logto.Config{Endpoint: endpoint, HTTPClient: access.client})
+		},
+		Files: storage,
+		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
+		Newer: "orders.asOf",
+	})
+	return job, access.jobsConfig(environment, job.Name, storage, v.Output), nil
+}
+
+// NewDailyOrders builds the job of functions/daily-orders. Its error is a *ConfigError.
+func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Config, error) {
+	var none jobs.Job[orders.Params]
+	v, err := load(DailyOrders, environment, func(v *ordersVariables) secret { return v.Secret })
+	if err != nil {
+		return none, jobs.Config{}, err
+	}
+	aws := &lazyAWS{}
+	access, err := newAccess(v.Secret, aws, m2m.Config{
+		Resource: v.ShopResource,
+		Scopes:   []string{shop.ScopeReadOrders},
+	}, v.ShopURL)
+	if err != nil {
+		return none, jobs.Config{}, &ConfigError{DailyOrders, []string{err.Error()}}
+	}
+	client, err := shop.NewClient(v.ShopURL, access.client)
+	if err != nil {
+		return none, jobs.Config{}, &ConfigError{DailyOrders, []string{"SHOP_URL is wrong: " + err.Error()}}
+	}
+	storage := files.New(aws.s3)
+	job := orders.Job(orders.Config{
+		Shop: client,
+		Put: func(ctx context.Context, name string, data []byte) (string, error) {
+			return storage.Put(ctx, v.Output, name, data)
+		},
+		Location: v.TimeZone,
+	})
+	return job, access.jobsConfig(environment, job.Name, storage, v.Output), nil
+}
+
+// Handler builds the handler of the function of that name for a host other than Lambda, which changes by adapt what it
+// does otherwise. Its error is a *ConfigError.
+func Handler(name string, environment Environment, adapt func(*jobs.Config)) (lambda.Handler, error) {
+	switch name {
+	case SyncCustomData:
+		job, config, err := NewSyncCustomData(environment)
+		adapt(&config)
+		return jobs.Handler(job, config), err
+	case DailyOrders:
+		job, config, err := NewDailyOrders(environment)
+		adapt(&config)
+		return jobs.Handler(job, config), err
+	}
+	return nil, &ConfigError{name, []string{"there is no such function: " + SyncCustomData + " and " + DailyOrders + " are"}}
+}
+
+// access is an app's way to the one API that it has a token for.
+type access struct {
+	source    *m2m.Source
+	transport *m2m.Transport
+	client    *http.Client
+}
+
+func newAccess(s secret, aws *lazyAWS, c m2m.Config, origin string) (*access, error) {
+	base := withinBudget(m2m.NewBase())
+	c.HTTPClient = &http.Client{Transport: base}
+	c.Credentials = s.provider(aws)
+	source, err := m2m.NewSource(c)
+	if err != nil {
+		return nil, err
+	}
+	transport := &m2m.Transport{Source: source, Origin: originOf(origin), Base: base}
+	return &access{source, transport, &http.Client{Transport: transport}}, nil
+}
+
+// provider reads the credentials from where the variables say.
+func (s secret) provider(aws *lazyAWS) m2m.CredentialsProvider {
+	if s.File != "" {
+		return m2m.FileCredentials(s.File)
+	}
+	return secretsmanager.New(s.ID, aws.secretsManager)
+}
+
+// originOf cuts an address after its host.
+func originOf(address string) string {
+	scheme, rest, _ := strings.Cut(address, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	if host == "" {
+		return address
+	}
+	return scheme + "://" + host
+}
+
+// jobsConfig is what both functions give the framework.
+func (a *access) jobsConfig(environment Environment, job string, storage *files.Files, output string) jobs.Config {
+	return jobs.Config{
+		Stack:  environment.stack(job),
+		Settle: a.source.Wait,
+		Keep: func(ctx context.Context, name string, data []byte) (string, error) {
+			return storage.Put(ctx, output, name, data)
+		},
+		Usage: func() jobs.Usage {
+			tokens, requests := a.source.Stats(), a.transport.Stats()
+			return jobs.Usage{
+				Requests:    requests.Requests,
+				Retries:     requests.Retries,
+				Tokens:      tokens.Tokens,
+				SecretReads: tokens.SecretReads,
+				Throttled:   requests.Throttled,
+				WaitedMS:    requests.Waited.Milliseconds(),
+			}
+		},
+	}
+}
+
+// lazyAWS makes AWS clients when the first is needed: loading the SDK's configuration takes longer than a warm
+// invocation.
+type lazyAWS struct {
+	mu     sync.Mutex
+	config *aws.Config
+}
+
+func (l *lazyAWS) load(ctx context.Context) (aws.Config, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.config == nil {
+		loaded, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		l.config = &loaded
+	}
+	return *l.config, nil
+}
+
+func (l *lazyAWS) secretsManager(ctx context.Context) (secretsmanager.Client, error) {
+	c, err := l.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return sdk.NewFromConfig(c), nil
+}
+
+func (l *lazyAWS) s3(ctx context.Context) (files.S3, error) {
+	c, err := l.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s3.NewFromConfig(c), nil
+}
+
+// NewSource builds a Source with the credentials that the environment names, and c for the rest; a c without resource
+// and organization is for the Management API. It returns c completed, too. Its error is a *ConfigError.
+func NewSource(environment Environment, c m2m.Config) (*m2m.Source, m2m.Config, error) {
+	const name = "token"
+	v, err := load(name, environment, func(v *secretVariables) secret { return v.Secret })
+	if err != nil {
+		return nil, c, err
+	}
+	if c.Resource == "" && c.OrganizationID == "" {
+		c.ResourceOf = logto.ManagementResource
+		if len(c.Scopes) == 0 {
+			c.Scopes = []string{logto.ManagementScope}
+		}
+	}
+	c.Credentials = v.Secret.provider(&lazyAWS{})
+	source, err := m2m.NewSource(c)
+	if err != nil {
+		return nil, c, &ConfigError{name, []string{err.Error()}}
+	}
+	return source, c, nil
+}

@@ -1,0 +1,110 @@
+package function_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/m2mjobs/m2mjobs/internal/demo"
+	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAFunctionNamesEveryVariableThatIsMissingOrWrong(t *testing.T) {
+	tests := map[string]struct {
+		function    string
+		environment function.Environment
+		says        []string
+	}{
+		"nothing set": {function.DailyOrders, function.Environment{},
+			[]string{"M2M_SECRET_ID is not set", "OUTPUT is not set", "SHOP_URL is not set", "SHOP_RESOURCE is not set"}},
+		"empty": {function.DailyOrders, function.Environment{"OUTPUT": "", "SHOP_URL": "", "SHOP_RESOURCE": "", "M2M_SECRET_ID": "x"},
+			[]string{"OUTPUT is empty", "SHOP_URL is empty", "SHOP_RESOURCE is empty"}},
+		"both secrets": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "M2M_SECRET_FILE": "y"},
+			[]string{"M2M_SECRET_ID and M2M_SECRET_FILE are both set"}},
+		"time zone": {function.DailyOrders, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "SHOP_URL": "https://shop.example.com",
+			"SHOP_RESOURCE": "https://shopping.api", "TIME_ZONE": "Mars/Olympus"}, []string{"TIME_ZONE is wrong", "Europe/Oslo"}},
+		"shop address": {function.DailyOrders, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "SHOP_URL": "shop",
+			"SHOP_RESOURCE": "https://shopping.api"}, []string{"SHOP_URL is wrong"}},
+		"unknown function": {"no-such", function.Environment{}, []string{"there is no such function", function.SyncCustomData}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := function.Handler(test.function, test.environment, func(*jobs.Config) {})
+			if !errors.As(err, new(*function.ConfigError)) {
+				t.Fatalf("got %v, want a *ConfigError", err)
+			}
+			for _, part := range append(test.says, test.function) {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestColdCostsOneTokenAndOneSecretReadAndWarmNone(t *testing.T) {
+	orders, err := cdnow.Orders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world, err := demo.Start(t.TempDir(), orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := world.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	logs, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	events := map[string]string{
+		function.DailyOrders:    `{"date":"1997-03-24"}`,
+		function.SyncCustomData: `{"rows":[{"primaryEmail":"c00004@example.com","customData":{"plan":"pro"}}]}`,
+	}
+	for name, event := range events {
+		handler, err := function.Handler(name, world.Environment(name), func(c *jobs.Config) { c.Log = logs })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int64{1, 0} {
+			answer, err := handler.Invoke(context.Background(), []byte(event))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var report jobs.Report
+			if err := json.Unmarshal(answer, &report); err != nil {
+				t.Fatal(err)
+			}
+			if report.Tokens != want || report.SecretReads != want {
+				t.Errorf("%s: %d tokens and %d secret reads, want %d each", name, report.Tokens, report.SecretReads, want)
+			}
+		}
+	}
+}
+
+func TestAnInvocationWithNothingToDoCostsNothing(t *testing.T) {
+	handler, err := function.Handler(function.SyncCustomData,
+		function.Environment{"M2M_SECRET_FILE": "no-such-file", "OUTPUT": t.TempDir()}, func(c *jobs.Config) { c.Log = io.Discard })
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := handler.Invoke(t.Context(), []byte(`{"rows":[]}`))
+	if err != nil {
+		t.Errorf("%v: %s", err, answer)
+	}
+}
