@@ -1,0 +1,227 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// attempt is one attempt at one run: the state behind a Run, whatever its params are.
+type attempt struct {
+	config  Config
+	job     string
+	call    *call
+	log     *slog.Logger
+	started time.Time
+	usage   Usage // the totals when it began
+
+	id      string
+	slot    string
+	number  int
+	trigger Trigger
+	record  Record // from Claim
+	held    bool   // record's lease is ours
+	// override: the store's trigger carries other params than ours, which count.
+	override bool
+	// runContext is Job.Run's, for what it makes us do without giving one.
+	runContext context.Context
+
+	keeping sync.Mutex // held while rows are written out
+
+	mu          sync.Mutex
+	counts      map[string]int64
+	saved       map[string]int64 // counts at the last checkpoint
+	before      map[string]int64 // counts that earlier attempts left
+	progress    json.RawMessage  // what the last checkpoint says
+	checkpoints int              // made by this attempt
+	rejects     rejects
+	rejected    int64 // rows that earlier attempts left
+	savedRows   rejects
+	someBytes   int
+	pending     []byte // NDJSON that waits to be kept
+	keepErr     error
+	result      json.RawMessage
+	resultErr   error
+	lost        error // matches ErrLeaseLost
+}
+
+func (h *handler[P]) attempt(c *call, e entry) *attempt {
+	a := &attempt{
+		config: h.config, job: h.job.Name, call: c, started: h.config.Now(), trigger: e.trigger, number: max(1, e.delivery),
+		counts: map[string]int64{}, runContext: context.Background(),
+	}
+	a.id = newRunID(e.trigger, a.started)
+	if e.continued != nil {
+		a.id, a.slot = e.continued.RunID, e.continued.Slot
+	}
+	a.identify()
+	a.usage = a.used()
+	return a
+}
+
+// identify renews the log once id or slot are known.
+func (a *attempt) identify() {
+	a.log = a.logger(a.config.LogLevel)
+}
+
+func (a *attempt) logger(level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(a.config.Log, &slog.HandlerOptions{Level: level})).With(
+		"job", a.job, "runId", a.id, "slot", a.slot, "requestId", a.call.requestID)
+}
+
+// checkpointVersion is the form of savedState. A checkpoint of another form is not understood: the run starts over.
+const checkpointVersion = 1
+
+// savedState is what a Store keeps as a checkpoint: the job's own progress with what the framework adds.
+type savedState struct {
+	Version  int              `json:"v"`
+	Counts   map[string]int64 `json:"counts,omitempty"`
+	Rejected rejects          `json:"rejected"`
+	Trigger  json.RawMessage  `json:"trigger,omitempty"` // counts instead of the record's
+	Progress json.RawMessage  `json:"progress"`
+}
+
+func (a *attempt) checkpoint(ctx context.Context, v any) error {
+	progress, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("writing the checkpoint of run %s: %w", a.id, err)
+	}
+	if err := a.alive(); err != nil {
+		return err
+	}
+	if err := a.keep(ctx); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	state := savedState{Version: checkpointVersion, Counts: maps.Clone(a.counts), Rejected: a.rejects, Progress: progress}
+	a.mu.Unlock()
+	state.Rejected.Some = state.Rejected.shown(a.config.Keep != nil)
+	if a.held {
+		if err := a.store(ctx, state); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress, a.saved, a.savedRows = progress, state.Counts, state.Rejected
+	a.checkpoints++
+	return nil
+}
+
+func (a *attempt) store(ctx context.Context, state savedState) error {
+	if a.override {
+		wire, err := a.trigger.wire()
+		if err != nil {
+			return err
+		}
+		state.Trigger = wire
+	}
+	data, err := json.Marshal(state)
+	if err != nil {
+		return fmt.Errorf("writing the checkpoint of run %s: %w", a.id, err)
+	}
+	if err := a.config.Store.Checkpoint(ctx, a.record, data); err != nil {
+		return a.noteLost(fmt.Errorf("saving the checkpoint of run %s: %w", a.id, err))
+	}
+	return nil
+}
+
+// stored reads what earlier attempts of a run left: the trigger that counts, and the checkpoint.
+func (a *attempt) stored(r Record) (Trigger, savedState, error) {
+	var state savedState
+	if len(r.Checkpoint) > 0 {
+		if err := json.Unmarshal(r.Checkpoint, &state); err != nil || state.Version != checkpointVersion {
+			a.log.Warn("the run's checkpoint is of a form that this version does not know: starting over", "version", state.Version)
+			state = savedState{}
+		}
+	}
+	trigger := state.Trigger
+	if trigger == nil {
+		trigger = r.Trigger
+	}
+	t, err := unwire(trigger)
+	return t, state, err
+}
+
+// goOn takes over what earlier attempts of the run left.
+func (a *attempt) goOn(continued bool) error {
+	first, state, err := a.stored(a.record)
+	switch {
+	case err != nil && continued:
+		return err
+	case err != nil || !continued && !samePayload(first, a.trigger):
+		a.log.Warn("the run's earlier attempts had other params: starting over with those given now")
+		a.override = true
+		state = savedState{}
+	default:
+		// The time of the first attempt is the run's: a job that makes a day of it must not come to another on a retry.
+		a.trigger, a.override = first, state.Trigger != nil
+	}
+	a.log.Info("going on with a run", "attempt", a.number, "checkpoint", state.Version != 0)
+	if state.Version == 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress, a.rejects, a.rejected = state.Progress, state.Rejected, state.Rejected.Rows
+	maps.Copy(a.counts, state.Counts)
+	a.before, a.saved, a.savedRows = state.Counts, state.Counts, state.Rejected
+	for _, x := range state.Rejected.Some {
+		a.someBytes += len(x.Row) + len(x.Reason)
+	}
+	return nil
+}
+
+// alive checks the lease by the wall clock: a monotonic one stands still while an environment is frozen.
+func (a *attempt) alive() error {
+	a.mu.Lock()
+	lost := a.lost
+	a.mu.Unlock()
+	if lost != nil {
+		return lost
+	}
+	if now := a.config.Now().Round(0); !now.Before(a.call.deadline) {
+		return a.noteLost(fmt.Errorf("run %s: %w: it ended at %s", a.id, ErrLeaseLost, a.call.deadline.UTC().Format(time.RFC3339)))
+	}
+	return nil
+}
+
+// noteLost remembers a lost lease, whatever the job makes of the error.
+func (a *attempt) noteLost(err error) error {
+	if errors.Is(err, ErrLeaseLost) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.lost = err
+	}
+	return err
+}
+
+func (a *attempt) used() Usage {
+	if a.config.Usage == nil {
+		return Usage{}
+	}
+	return a.config.Usage()
+}
+
+// panicked is what a panic becomes. It unwraps to nothing: whatever its value is, the run failed.
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// guard runs f and makes an error of its panic, whose stack goes to the log alone.
+func guard(log *slog.Logger, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := &panicked{value: v}
+			log.Error("panic", "error", clip(p.Error(), errorLimit), "stack", string(debug.Stack()))
+			err = p
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,87 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// What names may look like: they end up in slots, file names and metric dimensions.
+var (
+	namePattern      = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+	stackPattern     = regexp.MustCompile(`^[A-Za-z0-9-]{1,128}$`)
+	namespacePattern = regexp.MustCompile(`^[A-Za-z0-9._/#:-]{1,255}$`)
+)
+
+const (
+	defaultStack     = "local"
+	defaultNamespace = "m2mjobs"
+
+	// Without a deadline a run must still end some day: its lease would never be free again if its process died.
+	longestRun = 24 * time.Hour
+
+	shortestMargin = 2 * time.Second
+	longestMargin  = 30 * time.Second
+)
+
+// check returns all that is wrong with a job and its configuration, in one error.
+func check(name string, hasRun bool, c Config) error {
+	var wrong []error
+	if !namePattern.MatchString(name) {
+		wrong = append(wrong, fmt.Errorf("Job.Name %q: want 1 to 64 letters, digits and hyphens", clip(name, nameLimit)))
+	}
+	if !hasRun {
+		wrong = append(wrong, errors.New("Job.Run is nil"))
+	}
+	if c.Stack != "" && !stackPattern.MatchString(c.Stack) {
+		wrong = append(wrong, fmt.Errorf("Config.Stack %q: want 1 to 128 letters, digits and hyphens", clip(c.Stack, nameLimit)))
+	}
+	if c.Namespace != "" && !namespacePattern.MatchString(c.Namespace) {
+		wrong = append(wrong, fmt.Errorf("Config.Namespace %q: want 1 to 255 letters, digits and . - _ / # :", clip(c.Namespace, nameLimit)))
+	}
+	if c.Margin < 0 {
+		wrong = append(wrong, fmt.Errorf("Config.Margin %v is negative", c.Margin))
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("configuration of the job: %w", errors.Join(wrong...))
+}
+
+// withDefaults fills in what the zero values stand for.
+func (c Config) withDefaults() Config {
+	if c.Stack == "" {
+		c.Stack = defaultStack
+	}
+	if c.Namespace == "" {
+		c.Namespace = defaultNamespace
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Store == nil {
+		c.Store = NewMemoryStore(c.Now)
+	}
+	if c.Log == nil {
+		c.Log = os.Stderr
+	}
+	// The log and the metrics are written by different writers and must not run into each other.
+	c.Log = &lineWriter{w: c.Log}
+	return c
+}
+
+// lineWriter writes one whole line at a time.
+type lineWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,151 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+// dayParams are the params of the examples' job.
+type dayParams struct {
+	Date string `json:"date"`
+}
+
+// A job that a schedule starts: the template passes its ARN and scheduled time, and the params.
+func Example() {
+	job := jobs.Job[dayParams]{
+		Name: "daily-orders",
+		Run: func(ctx context.Context, run *jobs.Run[dayParams]) error {
+			run.Count("orders", 60)
+			run.Result(map[string]string{"file": "stats/" + run.Params.Date + ".json"})
+			return nil
+		},
+	}
+	// In a function's main this is jobs.Start(job, config).
+	handler := jobs.Handler(job, jobs.Config{Stack: "shop", Log: io.Discard})
+	schedule := []byte(`{"m2mjobs": {
+		"schedule": "arn:aws:scheduler:eu-west-1:123456789012:schedule/default/nightly",
+		"time": "2026-11-24T03:00:00Z", "attempt": "1", "params": {"date": "2026-11-23"}}}`)
+	for range 2 { // delivered twice, run once
+		answer, err := handler.Invoke(context.Background(), schedule)
+		var report jobs.Report
+		if err := errors.Join(err, json.Unmarshal(answer, &report)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(report.Slot, report.Outcome, report.Counts["orders"], string(report.Result))
+	}
+	// Output:
+	// shop/daily-orders/nightly/2026-11-24T03:00:00Z done 60 {"file":"stats/2026-11-23.json"}
+	// shop/daily-orders/nightly/2026-11-24T03:00:00Z duplicate 60 {"file":"stats/2026-11-23.json"}
+}
+
+// A run that has more to do than there is time for: it stops by itself, and goes on from its checkpoint.
+func ExampleRun_Checkpoint() {
+	job := jobs.Job[struct{}]{
+		Name: "long",
+		Run: func(ctx context.Context, run *jobs.Run[struct{}]) error {
+			var next int // the zero value if there is no checkpoint
+			if _, err := run.Resume(&next); err != nil {
+				return err
+			}
+			for ; next < 5; next++ {
+				if next == 3 && run.Attempt == 1 { // in earnest: run.TimeLeft() < time.Second
+					if err := run.Checkpoint(ctx, next); err != nil {
+						return err
+					}
+					return jobs.ErrUnfinished
+				}
+				run.Count("pages", 1)
+			}
+			return nil
+		},
+	}
+	var next []byte
+	handler := jobs.Handler(job, jobs.Config{
+		Log: io.Discard,
+		Continue: func(_ context.Context, c jobs.Continuation) (err error) {
+			next, err = json.Marshal(c)
+			return err
+		},
+	})
+	for payload := []byte(`{}`); payload != nil; payload = next {
+		next = nil
+		answer, err := handler.Invoke(context.Background(), payload)
+		var report jobs.Report
+		if err := errors.Join(err, json.Unmarshal(answer, &report)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("attempt", report.Attempt, report.Outcome, report.Counts["pages"], "pages")
+	}
+	// Output:
+	// attempt 1 unfinished 3 pages
+	// attempt 2 done 5 pages
+}
+
+// Rows that cannot be used are a result, not an error: they are kept with their reasons.
+func ExampleRun_Reject() {
+	job := jobs.Job[struct{}]{
+		Name: "sync",
+		Run: func(_ context.Context, run *jobs.Run[struct{}]) error {
+			run.Count("rejected", 1)
+			run.Reject(jobs.Rejection{
+				Line: 7, Kind: "rejected", Reason: "no key that finds a user: add id or primaryEmail",
+				Row: json.RawMessage(`{"customData":{}}`),
+			})
+			return nil
+		},
+	}
+	handler := jobs.Handler(job, jobs.Config{
+		Log: io.Discard,
+		Keep: func(_ context.Context, name string, data []byte) (string, error) {
+			fmt.Printf("%s", data)
+			return "s3://bucket/" + name, nil
+		},
+	})
+	answer, err := handler.Invoke(context.Background(), nil)
+	var report jobs.Report
+	if err := errors.Join(err, json.Unmarshal(answer, &report)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report.Outcome, report.Rejected.Rows, len(report.Rejected.Kept))
+	// Output:
+	// {"line":7,"kind":"rejected","reason":"no key that finds a user: add id or primaryEmail","row":{"customData":{}}}
+	// done 1 1
+}
+
+// Of a queue's batch only the messages that failed are delivered again.
+func ExampleHandler_queue() {
+	job := jobs.Job[dayParams]{
+		Name: "daily-orders",
+		Run:  func(context.Context, *jobs.Run[dayParams]) error { return nil },
+	}
+	handler := jobs.Handler(job, jobs.Config{Log: io.Discard})
+	answer, err := handler.Invoke(context.Background(), []byte(`{"Records": [
+		{"eventSource": "aws:sqs", "messageId": "good", "body": "{\"date\": \"2026-11-23\"}"},
+		{"eventSource": "aws:sqs", "messageId": "bad", "body": "{\"day\": \"2026-11-23\"}"}]}`))
+	fmt.Println(string(answer), err)
+	// Output:
+	// {"batchItemFailures":[{"itemIdentifier":"bad"}]} <nil>
+}
+
+// A backfill finds out what ran before it starts the rest.
+func ExampleScheduleSlot() {
+	fmt.Println(jobs.ScheduleSlot("shop", "daily-orders", "nightly", time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)))
+	// Output:
+	// shop/daily-orders/nightly/2026-11-24T03:00:00Z
+}
+
+func ExampleDecode() {
+	_, err := jobs.Decode[dayParams](json.RawMessage(`{"day": "2026-11-23"}`))
+	fmt.Println(err)
+	// Output:
+	// params: unknown field "day"
+}

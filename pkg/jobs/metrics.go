@@ -1,0 +1,109 @@
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// maxMetrics is how many metrics one embedded metric format document may define (its specification, MetricDirective).
+const maxMetrics = 100
+
+// metrics are what one attempt adds, to be summed up over attempts.
+type metrics struct {
+	outcome  Outcome
+	at       time.Time
+	duration time.Duration
+	usage    Usage
+	rejected int64
+	counts   map[string]int64
+}
+
+// metric is one definition; the value stands beside, under its name.
+type metric struct {
+	Name string
+	Unit string
+}
+
+// added are the metrics of an attempt that did some work.
+func (a *attempt) added(outcome Outcome, used Usage) metrics {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.config.Now()
+	m := metrics{
+		outcome: outcome, at: now, duration: max(0, now.Sub(a.started)), usage: used,
+		rejected: a.rejects.Rows - a.rejected, counts: maps.Clone(a.counts),
+	}
+	for name, n := range a.before {
+		m.counts[name] -= n
+	}
+	return m
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+
+// write writes one line in CloudWatch's embedded metric format. Only the job is a dimension: each value of a dimension
+// is a metric that is paid for; ids are properties, to search by.
+func (m metrics) write(a *attempt) error {
+	is := func(o Outcome) int64 {
+		if m.outcome == o {
+			return 1
+		}
+		return 0
+	}
+	values := map[string]any{
+		"job": a.job, "runId": a.id, "slot": a.slot, "requestId": a.call.requestID, "outcome": m.outcome, "_aws": nil,
+	}
+	var defined []metric
+	define := func(name, unit string, value int64) {
+		defined = append(defined, metric{name, unit})
+		values[name] = value
+	}
+	define("finished", "Count", is(OutcomeDone))
+	define("failed", "Count", is(OutcomeFailed))
+	define("unfinished", "Count", is(OutcomeUnfinished))
+	define("duplicate", "Count", is(OutcomeDuplicate))
+	define("inProgress", "Count", is(OutcomeInProgress))
+	define("duration", "Milliseconds", m.duration.Milliseconds())
+	define("requests", "Count", m.usage.Requests)
+	define("retries", "Count", m.usage.Retries)
+	define("tokens", "Count", m.usage.Tokens)
+	define("secretReads", "Count", m.usage.SecretReads)
+	define("throttled", "Count", m.usage.Throttled)
+	define("waited", "Milliseconds", m.usage.WaitedMS)
+	define("rejected", "Count", m.rejected)
+	own := maps.Clone(values)
+	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
+		safe := clipName(notInNames.ReplaceAllString(name, "_"))
+		if _, taken := own[safe]; taken || safe == "" {
+			safe = "count_" + safe
+		}
+		if sum, twice := values[safe].(int64); twice {
+			values[safe] = sum + m.counts[name]
+			continue
+		}
+		if len(defined) == maxMetrics {
+			a.log.Warn("more counts than a metrics line takes: the others are in the report alone", "first", name, "limit", maxMetrics)
+			break
+		}
+		define(safe, "Count", m.counts[name])
+	}
+	values["_aws"] = map[string]any{
+		"Timestamp": m.at.UnixMilli(),
+		"CloudWatchMetrics": []any{map[string]any{
+			"Namespace": a.config.Namespace, "Dimensions": [][]string{{"job"}}, "Metrics": defined,
+		}},
+	}
+	line, err := json.Marshal(values)
+	if err != nil {
+		return fmt.Errorf("marshaling: %w", err)
+	}
+	_, err = a.config.Log.Write(append(line, '\n'))
+	return err
+}
+
+// clipName cuts a metric's name, of which only ASCII is left, well below CloudWatch's 255 characters.
+func clipName(s string) string { return s[:min(len(s), 128)] }
