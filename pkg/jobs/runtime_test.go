@@ -116,7 +116,7 @@ func function(t *testing.T, which, address string) (end func() (log string, err 
 func TestStartServesTheRealRuntimeAPI(t *testing.T) {
 	api := &runtimeAPI{next: make(chan invocation, 3), answers: make(chan answer, 3), over: make(chan struct{})}
 	server := httptest.NewServer(api)
-	defer server.Close()
+	t.Cleanup(server.Close) // after the context of the test has ended the function, which may wait for an invocation
 	api.next <- invocation{"r1", nightly, time.Now().Add(30 * time.Second)}
 	api.next <- invocation{"r2", `{"date":"bad"}`, time.Now().Add(30 * time.Second)}
 	api.next <- invocation{"r3", nightly, time.Now().Add(30 * time.Second)}
