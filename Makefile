@@ -1,0 +1,100 @@
+# GNU make 4.3 and a POSIX shell. Needs Go 1.26; `make test` needs Python 3.11 and Node 20 besides, for the tools that it
+# installs under .tools/ by itself. Nothing here reads the user's locale.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+export LC_ALL := C
+
+# The functions' processor, under the names of Lambda (arm64, x86_64) or Go (arm64, amd64). It must be what the
+# template's parameter Architecture says: `make sam-build` passes one to the other.
+ARCH ?= arm64
+GOARCH_OF_arm64 := arm64
+GOARCH_OF_amd64 := amd64
+GOARCH_OF_x86_64 := amd64
+LAMBDA_ARCH_OF_arm64 := arm64
+LAMBDA_ARCH_OF_amd64 := x86_64
+LAMBDA_ARCH_OF_x86_64 := x86_64
+
+# How long `make fuzz` spends on each fuzz target.
+FUZZTIME ?= 60s
+# More arguments for `make run`, as in: make run ARGS='--day 1998-06-30 --serve'
+ARGS ?=
+
+STATICCHECK_VERSION := v0.8.2
+STATICCHECK := .tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
+SAM := .tools/sam/bin/sam
+export SAM_CLI_TELEMETRY := 0
+export __SAM_CLI_APP_DIR := $(CURDIR)/.tools/sam-home
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## Run both jobs on real orders, against a tenant and a shop in memory (ARGS='--day 1998-06-30 --serve')
+	@go run ./cmd/m2mjobs demo $(ARGS)
+
+.PHONY: test
+test: tools lint ## Everything: lint, template, all tests with the race detector, end to end, and a search for leaked secrets
+	@sh tools/test.sh .tools/test.log
+
+.PHONY: test-fast
+test-fast: ## The Go tests alone, with nothing installed
+	@go vet ./...
+	@go test ./...
+
+.PHONY: lint
+lint: $(STATICCHECK) .tools/sam/pin ## Formatting, go.mod, go vet, staticcheck, and the template by sam validate --lint
+	@sh tools/lint.sh $(STATICCHECK) $(SAM)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s)
+	@sh tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: .tools/sam/pin .tools/ministack/pin ## Measure tokens beside golang.org/x/oauth2, and the functions under Lambda's runtime emulator
+	@cd bench && go run .
+
+.PHONY: build
+build: ## Build both functions for Lambda (ARCH=arm64 or x86_64) and the command for this machine, into bin/
+	@$(MAKE) --no-print-directory build-SyncCustomDataFunction ARTIFACTS_DIR=bin/sync-custom-data
+	@$(MAKE) --no-print-directory build-DailyOrdersFunction ARTIFACTS_DIR=bin/daily-orders
+	go build -trimpath -o bin/m2mjobs ./cmd/m2mjobs
+
+.PHONY: sam-build
+sam-build: .tools/sam/pin ## The same by `sam build`, for `sam deploy` and `sam local invoke` (ARCH=arm64 or x86_64)
+	$(SAM) build --build-in-source --parameter-overrides Architecture=$(LAMBDA_ARCH_OF_$(ARCH))
+
+.PHONY: tools
+tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/oidc/pin ## Install what the tests need, at pinned versions, under .tools/
+
+.PHONY: clean
+clean: ## Remove what was built; .tools/ stays (rm -r .tools removes that)
+	rm -rf bin out .aws-sam .tools/test.log
+
+# What `sam build` calls for a function with BuildMethod: makefile. -buildvcs=false: the same source gives the same bytes.
+.PHONY: build-SyncCustomDataFunction build-DailyOrdersFunction
+build-SyncCustomDataFunction: FUNCTION := sync-custom-data
+build-DailyOrdersFunction: FUNCTION := daily-orders
+build-SyncCustomDataFunction build-DailyOrdersFunction:
+	$(if $(GOARCH_OF_$(ARCH)),,$(error ARCH=$(ARCH): use arm64 or x86_64))
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_OF_$(ARCH)) go build -trimpath -buildvcs=false -tags lambda.norpc,timetzdata \
+		-ldflags='-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$(FUNCTION)
+
+# The tools. Each has a file `pin`, written last: an installation that was interrupted, or whose pin has changed since,
+# is done again from nothing.
+$(STATICCHECK):
+	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+.tools/sam/pin .tools/ministack/pin: .tools/%/pin: tools/%.txt
+	rm -rf .tools/$*
+	python3 -m venv .tools/$*
+	.tools/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	cp $< $@
+
+.tools/oidc/pin: tools/oidc/package.json tools/oidc/package-lock.json
+	rm -rf .tools/oidc
+	mkdir -p .tools/oidc
+	cp $^ .tools/oidc/
+	cd .tools/oidc && npm ci --no-audit --no-fund --loglevel=error
+	cp tools/oidc/package-lock.json $@

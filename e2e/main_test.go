@@ -1,0 +1,136 @@
+//go:build e2e
+
+// Package e2e tests the functions as they are deployed: the real bootstraps with real environment variables, under Lambda's
+// Runtime Interface Emulator, against emulated AWS services that enforce IAM, a tenant and a shop over HTTP. `make test`
+// runs it. What it needs is installed under .tools/ by `make tools`; a missing tool fails it.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"go.uber.org/goleak"
+
+	"github.com/m2mjobs/m2mjobs/e2e/emulator"
+	"github.com/m2mjobs/m2mjobs/internal/function"
+)
+
+// shared is what the tests use together: starting the services takes seconds.
+var shared struct {
+	aws        *emulator.AWS
+	bootstraps map[string]string // by the function's name
+}
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err == nil && code == 0 {
+		err = goleak.Find()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "m2mjobs-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	shared.bootstraps = map[string]string{}
+	for name, id := range map[string]string{
+		function.SyncCustomData: "SyncCustomDataFunction",
+		function.DailyOrders:    "DailyOrdersFunction",
+	} {
+		if shared.bootstraps[name], err = emulator.Build(dir, id); err != nil {
+			return 1, err
+		}
+	}
+	if shared.aws, err = emulator.StartAWS(); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, shared.aws.Close()) }()
+	return m.Run(), nil
+}
+
+// awsConfig is the SDK's configuration for a caller with that key, over a client that the test cleans up.
+func awsConfig(t *testing.T, key emulator.Key) aws.Config {
+	t.Helper()
+	config, err := shared.aws.Config(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	config.HTTPClient = &http.Client{Transport: transport}
+	return config
+}
+
+// newSecret keeps a value in Secrets Manager and returns the secret's ARN.
+func newSecret(t *testing.T, name, value string) string {
+	t.Helper()
+	out, err := sdk.NewFromConfig(awsConfig(t, shared.aws.Root())).CreateSecret(t.Context(), &sdk.CreateSecretInput{
+		Name: &name, SecretString: &value,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.ARN
+}
+
+// newBucket makes a bucket and returns a client that may do everything with it.
+func newBucket(t *testing.T, name string) *s3.Client {
+	t.Helper()
+	client := s3.NewFromConfig(awsConfig(t, shared.aws.Root()))
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// newUser makes an IAM user with a policy of these statements.
+func newUser(t *testing.T, name, statements string) emulator.Key {
+	t.Helper()
+	key, err := shared.aws.NewUser(t.Context(), name, `{"Version":"2012-10-17","Statement":[`+statements+`]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// startFunction starts a function that ends with the test; its log is shown if the test fails.
+func startFunction(t *testing.T, name string, environment map[string]string) *emulator.Function {
+	t.Helper()
+	f, err := emulator.StartFunction("e2e-"+name, shared.bootstraps[name], environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, f.Log())
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// invoke invokes a function that must succeed.
+func invoke(t *testing.T, f *emulator.Function, payload []byte) []byte {
+	t.Helper()
+	answer, err := f.Invoke(context.WithoutCancel(t.Context()), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
