@@ -58,7 +58,7 @@ type kept struct {
 	// Until fresh it is handed out without a thought, until usable while the next one is fetched. These have the
 	// monotonic clock's reading.
 	fresh, usable time.Time
-	// The same on the wall clock, in Unix nanoseconds.
+	// The same on the wall clock, in Unix seconds.
 	freshWall, usableWall int64
 	// When it was asked for, with the monotonic clock's reading, and on the wall clock.
 	asked, askedWall time.Time
@@ -73,8 +73,8 @@ func keep(token *oauth2.Token, asked, askedWall time.Time, lifetime time.Duratio
 		token:      token,
 		fresh:      asked.Add(fresh),
 		usable:     asked.Add(usable),
-		freshWall:  askedWall.Add(fresh).UnixNano(),
-		usableWall: askedWall.Add(usable).UnixNano(),
+		freshWall:  askedWall.Add(fresh).Unix(),
+		usableWall: askedWall.Add(usable).Unix(),
 		asked:      asked,
 		askedWall:  askedWall,
 	}
@@ -112,15 +112,14 @@ func NewSource(c Config) (*Source, error) {
 // an answer, or the provider's error.
 func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 	// The same as isFresh, written out: every request passes here, and a call would cost a tenth of it.
-	if k := s.kept.Load(); k != nil {
-		now := time.Now()
-		if now.Before(k.fresh) {
-			if s.config.Now != nil {
-				now = s.config.Now()
-			}
-			if now.UnixNano() < k.freshWall {
-				return k.token, nil
-			}
+	now := time.Now()
+	if k := s.kept.Load(); k != nil && now.Before(k.fresh) {
+		wall := now.Unix()
+		if s.config.Now != nil {
+			wall = s.config.Now().Unix()
+		}
+		if wall < k.freshWall {
+			return k.token, nil
 		}
 	}
 	return s.renew(ctx)
@@ -129,12 +128,12 @@ func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 // isFresh tells whether k is to be handed out without a thought. In an environment that was frozen either clock may
 // have stood still, so both must say so; one reading of time.Now has both.
 func (s *Source) isFresh(k *kept) bool {
-	return k != nil && time.Now().Before(k.fresh) && s.now().UnixNano() < k.freshWall
+	return k != nil && time.Now().Before(k.fresh) && s.now().Unix() < k.freshWall
 }
 
 // isUsable tells whether k is valid still.
 func (s *Source) isUsable(k *kept) bool {
-	return k != nil && time.Now().Before(k.usable) && s.now().UnixNano() < k.usableWall
+	return k != nil && time.Now().Before(k.usable) && s.now().Unix() < k.usableWall
 }
 
 // now is the wall clock without the monotonic reading.
