@@ -5,16 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"sync"
 	"time"
-)
-
-// What names may look like: they end up in slots, file names and metric dimensions.
-var (
-	namePattern      = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
-	stackPattern     = regexp.MustCompile(`^[A-Za-z0-9-]{1,128}$`)
-	namespacePattern = regexp.MustCompile(`^[A-Za-z0-9._/#:-]{1,255}$`)
 )
 
 const (
@@ -28,19 +20,20 @@ const (
 	longestMargin  = 30 * time.Second
 )
 
-// check returns all that is wrong with a job and its configuration, in one error.
+// check returns all that is wrong with a job and its configuration, in one error. Names end up in slots, file names and
+// metric dimensions.
 func check(name string, hasRun bool, c Config) error {
 	var wrong []error
-	if !namePattern.MatchString(name) {
+	if !isName(name, 64, "") {
 		wrong = append(wrong, fmt.Errorf("Job.Name %q: want 1 to 64 letters, digits and hyphens", clip(name, nameLimit)))
 	}
 	if !hasRun {
 		wrong = append(wrong, errors.New("Job.Run is nil"))
 	}
-	if c.Stack != "" && !stackPattern.MatchString(c.Stack) {
+	if c.Stack != "" && !isName(c.Stack, 128, "") {
 		wrong = append(wrong, fmt.Errorf("Config.Stack %q: want 1 to 128 letters, digits and hyphens", clip(c.Stack, nameLimit)))
 	}
-	if c.Namespace != "" && !namespacePattern.MatchString(c.Namespace) {
+	if c.Namespace != "" && !isName(c.Namespace, 255, "._/#:") {
 		wrong = append(wrong, fmt.Errorf("Config.Namespace %q: want 1 to 255 letters, digits and . - _ / # :", clip(c.Namespace, nameLimit)))
 	}
 	if c.Margin < 0 {

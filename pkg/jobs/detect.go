@@ -191,7 +191,7 @@ func event(payload []byte) (Trigger, error) {
 	}
 	t := Trigger{Kind: Event, ID: e.ID, Source: e.Source, DetailType: e.DetailType, Time: at, Payload: detail}
 	if e.Source == "aws.events" && e.DetailType == "Scheduled Event" {
-		if len(e.Resources) == 0 || !scheduleName.MatchString(lastPart(e.Resources[0])) {
+		if len(e.Resources) == 0 || !isScheduleName(lastPart(e.Resources[0])) {
 			return Trigger{}, errors.New("of a scheduled rule: resources[0] is not the rule's ARN")
 		}
 		// The event's id differs for a repeated one only by chance; the rule and its time are what must run once.

@@ -3,7 +3,6 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +78,7 @@ func scheduled(fields map[string]json.RawMessage) (Trigger, error) {
 		return Trigger{}, err
 	}
 	name := lastPart(arn)
-	if !scheduleName.MatchString(name) {
+	if !isScheduleName(name) {
 		return Trigger{}, fmt.Errorf("schedule %q: want the ARN of a schedule, or its name", clip(arn, nameLimit))
 	}
 	when, err := attribute(fields, "time")
@@ -105,9 +104,6 @@ func scheduled(fields map[string]json.RawMessage) (Trigger, error) {
 	}
 	return Trigger{Kind: Schedule, Source: name, Time: at, Payload: params}, nil
 }
-
-// scheduleName is what schedules and rules may be called (their APIs' Name parameter).
-var scheduleName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // attribute reads a field that Scheduler fills in: a string, or a number.
 func attribute(fields map[string]json.RawMessage, name string) (string, error) {

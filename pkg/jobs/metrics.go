@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,7 +43,11 @@ func (a *attempt) added(outcome Outcome, used Usage) metrics {
 	return m
 }
 
-var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+// metricName makes a metric's name of a count's: each run of other characters becomes one underscore.
+func metricName(count string) string {
+	parts := strings.FieldsFunc(count, func(r rune) bool { return !isNameRune(r, "_.") })
+	return clipName(strings.Join(parts, "_"))
+}
 
 // write writes one line in CloudWatch's embedded metric format. Only the job is a dimension: each value of a dimension
 // is a metric that is paid for; ids are properties, to search by.
@@ -77,7 +81,7 @@ func (m metrics) write(a *attempt) error {
 	define("rejected", "Count", m.rejected)
 	own := maps.Clone(values)
 	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
-		safe := clipName(notInNames.ReplaceAllString(name, "_"))
+		safe := metricName(name)
 		if _, taken := own[safe]; taken || safe == "" {
 			safe = "count_" + safe
 		}

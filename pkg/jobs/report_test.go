@@ -86,7 +86,7 @@ func TestARunEndsInOneReportAndOneMetricsLine(t *testing.T) {
 			{"finished", "Count"}, {"failed", "Count"}, {"unfinished", "Count"}, {"duplicate", "Count"}, {"inProgress", "Count"},
 			{"duration", "Milliseconds"}, {"requests", "Count"}, {"retries", "Count"}, {"tokens", "Count"}, {"secretReads", "Count"},
 			{"throttled", "Count"}, {"waited", "Milliseconds"}, {"rejected", "Count"},
-			{"changed", "Count"}, {"count_requests", "Count"}, {"un_changed_", "Count"},
+			{"changed", "Count"}, {"count_requests", "Count"}, {"un_changed", "Count"},
 		} {
 			definitions = append(definitions, map[string]any{"Name": m.name, "Unit": m.unit})
 		}
@@ -100,7 +100,7 @@ func TestARunEndsInOneReportAndOneMetricsLine(t *testing.T) {
 			"job": "echo", "runId": report.RunID, "slot": report.Slot, "requestId": "r1", "outcome": "done",
 			"finished": 1.0, "failed": 0.0, "unfinished": 0.0, "duplicate": 0.0, "inProgress": 0.0, "duration": 1500.0,
 			"requests": 5.0, "retries": 2.0, "tokens": 2.0, "secretReads": 1.0, "throttled": 2.0, "waited": 300.0, "rejected": 1.0,
-			"changed": 10.0, "count_requests": 77.0, "un_changed_": 5.0,
+			"changed": 10.0, "count_requests": 77.0, "un_changed": 5.0,
 		}
 		if diff := cmp.Diff(wantMetrics, metrics[0]); diff != "" {
 			t.Errorf("metrics (-want +got):\n%s", diff)

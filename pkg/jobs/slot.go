@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -64,13 +63,11 @@ func samePayload(a, b Trigger) bool {
 	return err == nil && string(one) == string(other)
 }
 
-var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // newRunID names a run: so that names sort by time and files of different runs never meet. A message's run is named
 // by the message: what a repeated delivery keeps takes the place of what the first kept.
 func newRunID(t Trigger, now time.Time) string {
 	if t.Kind == Message {
-		if plainID.MatchString(t.ID) {
+		if isName(t.ID, 64, "_") {
 			return t.ID
 		}
 		sum := sha256.Sum256([]byte(t.ID))
