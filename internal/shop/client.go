@@ -36,7 +36,10 @@ func NewClient(baseURL string, client *http.Client) (*Client, error) {
 	if client == nil {
 		return nil, errors.New("the shop's client needs an http.Client that adds the access token")
 	}
-	return &Client{base: strings.TrimSuffix(baseURL, "/"), http: client}, nil
+	own := *client
+	// A redirect would carry what is asked for to a host that nobody named.
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: strings.TrimSuffix(baseURL, "/"), http: &own}, nil
 }
 
 // Error is an answer of the API other than success.

@@ -117,3 +117,15 @@ func TestNewClientRefusesAnAddressThatIsNone(t *testing.T) {
 		t.Error("a missing http.Client was accepted")
 	}
 }
+
+func TestARedirectIsNotFollowed(t *testing.T) {
+	elsewhere := 0
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
+	defer other.Close()
+	c := strange(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	})
+	if err := firstError(c, t.Context()); err == nil || !strings.Contains(err.Error(), "307") || elsewhere > 0 {
+		t.Errorf("error %v, and %d requests went to another host", err, elsewhere)
+	}
+}

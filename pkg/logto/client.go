@@ -24,8 +24,9 @@ type Config struct {
 	// Endpoint is the tenant's address, as in m2m.Credentials: scheme and host, and a path only if Logto is served under
 	// one. Required.
 	Endpoint string
-	// HTTPClient sends the requests and adds the access token: an http.Client over an m2m.Transport. Required. The Client
-	// sets no time-out of its own: the context of each call ends it.
+	// HTTPClient sends the requests and adds the access token: an http.Client over an m2m.Transport. Required. Redirects
+	// are not followed, whatever its CheckRedirect says. The Client sets no time-out of its own: the context of each call
+	// ends it.
 	HTTPClient *http.Client
 }
 
@@ -44,7 +45,10 @@ func NewClient(c Config) (*Client, error) {
 	if c.HTTPClient == nil {
 		return nil, errors.New("making a Management API client: no HTTPClient: give an http.Client over an m2m.Transport")
 	}
-	return &Client{base: strings.TrimRight(u.String(), "/") + "/api", http: c.HTTPClient}, nil
+	client := *c.HTTPClient
+	// A redirect would carry users' data, in the body or in the Referer, to a host that nobody named.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: strings.TrimRight(u.String(), "/") + "/api", http: &client}, nil
 }
 
 func parseEndpoint(endpoint string) (*url.URL, error) {
@@ -130,10 +134,6 @@ func (c *Client) newRequest(ctx context.Context, method, path string, query url.
 // read decodes a success into out and makes an *Error of everything else.
 func (c *Client) read(req *http.Request, resp *http.Response, out any) error {
 	what := req.Method + " " + req.URL.EscapedPath()
-	// A 301 or 302 turns PATCH into GET, whose answer would look like success.
-	if resp.Request != nil && resp.Request.Method != req.Method {
-		return fmt.Errorf("%s: was redirected to %s and not done: use that address as the endpoint", what, origin(resp.Request.URL))
-	}
 	if resp.StatusCode != http.StatusOK {
 		return newError(req, resp)
 	}

@@ -53,6 +53,9 @@ func newError(req *http.Request, resp *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxError)).Decode(&body); err == nil {
 		e.Code, e.Message = clean(body.Code), clean(body.Message)
 	}
+	if at, err := resp.Location(); err == nil && e.Message == "" {
+		e.Message = "leads to " + clean(origin(at))
+	}
 	return e
 }
 

@@ -153,15 +153,25 @@ func TestWhatPassesTheCheckComesBackEqual(t *testing.T) {
 	}
 }
 
-func TestARedirectedWriteIsNotTakenForDone(t *testing.T) {
-	tenant := logtotest.New(t)
-	id := tenant.AddUser(logtotest.User{CustomData: map[string]any{"a": 0}})
-	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, tenant.URL+r.URL.Path, http.StatusMovedPermanently)
-	}))
-	defer old.Close()
-	client := newClientWith(t, old.URL, tenant.ManagementClient())
-	if _, err := client.MergeCustomData(t.Context(), id, map[string]any{"a": 1}); err == nil || !strings.Contains(err.Error(), tenant.URL) {
-		t.Errorf("got %v", err)
+func TestARedirectIsNotFollowedAndNotTakenForDone(t *testing.T) {
+	elsewhere := 0
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { elsewhere++ }))
+	defer other.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, status)
+		}))
+		client := newClientWith(t, old.URL, old.Client())
+		_, err := client.MergeCustomData(t.Context(), "u1", map[string]any{"a": 1})
+		if err == nil || !strings.Contains(err.Error(), other.URL) {
+			t.Errorf("%d: got %v, want where it leads to", status, err)
+		}
+		if _, err := client.UsersBy(t.Context(), logto.ByEmail, []string{"ann@example.com"}); err == nil {
+			t.Errorf("%d: a search was redirected", status)
+		}
+		old.Close()
+	}
+	if elsewhere > 0 {
+		t.Errorf("%d requests went to another host", elsewhere)
 	}
 }

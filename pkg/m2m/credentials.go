@@ -82,11 +82,14 @@ type CredentialsProvider interface {
 }
 
 // StaticCredentials provides credentials that are at hand already, for tests and local use.
-func StaticCredentials(c Credentials) CredentialsProvider { return static{c} }
+func StaticCredentials(c Credentials) CredentialsProvider {
+	return static(func() Credentials { return c })
+}
 
-type static struct{ credentials Credentials }
+// static is a function because fmt prints the fields of a struct that are not exported without asking their Format.
+type static func() Credentials
 
-func (s static) Credentials(context.Context) (Credentials, error) { return s.credentials, nil }
+func (s static) Credentials(context.Context) (Credentials, error) { return s(), nil }
 
 // FileCredentials provides the credentials in a JSON file of the form {"endpoint","appId","appSecret"}. A file that
 // others than its owner can read is refused, with the chmod that mends it.
@@ -96,24 +99,24 @@ type file string
 
 func (f file) Credentials(context.Context) (Credentials, error) {
 	path := string(f)
-	opened, err := os.Open(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Credentials{}, fmt.Errorf(`credentials file %s does not exist: write {"endpoint","appId","appSecret"} there, readable by you alone (chmod 600)`, path)
 	}
 	if err != nil {
 		return Credentials{}, fmt.Errorf("credentials file: %w", err)
 	}
-	defer opened.Close()
-	info, err := opened.Stat()
-	if err != nil {
-		return Credentials{}, fmt.Errorf("credentials file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
 		return Credentials{}, fmt.Errorf("credentials file %s is not a regular file", path)
 	}
 	if perm := info.Mode().Perm(); perm&0o077 != 0 {
 		return Credentials{}, fmt.Errorf("credentials file %s can be read or written by others (mode %04o): chmod 600 it, and replace the secret if that was so for long", path, perm)
 	}
+	opened, err := os.Open(path)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("credentials file: %w", err)
+	}
+	defer opened.Close()
 	data, err := readLimited(opened, maxSecret)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("credentials file %s: %w", path, err)

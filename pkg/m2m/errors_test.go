@@ -1,11 +1,13 @@
 package m2m_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,10 +109,12 @@ func TestAScopeThatWasNotGrantedIsNamed(t *testing.T) {
 
 func TestAServerThatEchoesTheSecretDoesNotGetItIntoTheError(t *testing.T) {
 	inWorld(t, logtotest.Config{}, func(w *world) {
+		basic := base64.StdEncoding.EncodeToString([]byte(w.app.ID + ":" + w.app.Secret))
 		w.tenant.Inject(logtotest.Fault{Route: tokenRoute, Status: http.StatusBadRequest,
-			Body: `{"error":"invalid_request","error_description":"bad secret ` + w.app.Secret + ` given"}`})
+			Body: `{"error":"invalid_request","error_description":"bad secret ` + w.app.Secret + ` given, in Basic ` + basic + `"}`})
 		_, err := w.source(w.config()).Token(w.t.Context())
-		if err == nil || containsSecret(err.Error(), w.app.Secret) || !strings.Contains(err.Error(), "bad secret *** given") {
+		if err == nil || containsSecret(err.Error(), w.app.Secret) || containsSecret(err.Error(), basic) ||
+			!strings.Contains(err.Error(), "bad secret *** given, in Basic ***") {
 			t.Error("the error is missing or has the secret in it")
 		}
 	})
@@ -171,8 +175,16 @@ func TestCredentialsFiles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := m2m.FileCredentials(filepath.Join(t.TempDir(), "none")).Credentials(t.Context()); !errors.Is(err, os.ErrNotExist) && err == nil {
-		t.Error("a file that does not exist is no error")
+	missing := filepath.Join(t.TempDir(), "none")
+	if _, err := m2m.FileCredentials(missing).Credentials(t.Context()); err == nil || !strings.Contains(err.Error(), missing+" does not exist") {
+		t.Errorf("got %v, want the path and that it does not exist", err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m2m.FileCredentials(pipe).Credentials(t.Context()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("got %v, want a refusal of a pipe", err)
 	}
 }
 

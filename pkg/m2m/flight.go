@@ -21,29 +21,40 @@ const (
 	pause = 10 * time.Second
 )
 
+// longestRest is the longest that a Retry-After is taken for.
+const longestRest = time.Hour
+
 // flight is one effort to get a token. It belongs to no caller: its context is its own.
 type flight struct {
 	started  time.Time // on the wall clock
 	cancel   context.CancelFunc
 	done     chan struct{}
 	replaced bool                  // given up by its age; set before done is closed
+	kept     *kept                 // what it got; set before done is closed
 	err      error                 // why it failed; set before done is closed
 	latest   atomic.Pointer[error] // why its latest attempt failed, for callers that give up before it does
 }
 
 // renew returns the token at hand if it is valid still, while a flight gets the next; otherwise it waits for that flight.
 func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
-	for {
+	for dead := 0; ; {
 		token, f, err := s.board()
 		if token != nil || err != nil {
 			return token, err
 		}
 		select {
 		case <-f.done:
-			if f.err != nil && !f.replaced {
+			switch {
+			case f.replaced:
+			case f.err != nil:
 				return nil, f.err
+			case s.isUsable(f.kept):
+				return f.kept.token, nil
+			case dead > 0:
+				return nil, errDeadOnArrival
+			default:
+				dead++ // this goroutine was frozen since, or the token lives too short: see once more
 			}
-			// Look again rather than take the flight's token: this goroutine may have been frozen since.
 		case <-ctx.Done():
 			if latest := f.latest.Load(); latest != nil {
 				return nil, fmt.Errorf("waiting for a token: %w; the latest attempt: %w", ctx.Err(), *latest)
@@ -81,11 +92,25 @@ func (s *Source) board() (*oauth2.Token, *flight, error) {
 	return nil, s.flight, nil
 }
 
-// resting tells whether the last failure is too recent to ask again: a refusal stands for a pause, any other failure
-// only as long as the old token serves. The caller holds s.mu.
+// errDeadOnArrival says that the tokens of this server can't be used.
+var errDeadOnArrival = errors.New("the token endpoint's tokens have expired before they can be used: " +
+	"their lifetime (in Logto: of the API resource) is shorter than an answer takes")
+
+// resting tells whether the last failure is too recent to ask again: a refusal stands for a pause, Retry-After as long as
+// it says, any other failure only as long as the old token serves. The caller holds s.mu.
 func (s *Source) resting(now time.Time, usable bool) bool {
+	if s.failed == nil {
+		return false
+	}
+	var rest time.Duration
+	if usable || isRefusal(s.failed) {
+		rest = pause
+	}
+	if refused := (*TokenError)(nil); errors.As(s.failed, &refused) {
+		rest = max(rest, min(refused.RetryAfter, longestRest))
+	}
 	since := now.Sub(s.failedAt)
-	return s.failed != nil && since >= 0 && since < pause && (usable || isRefusal(s.failed))
+	return since >= 0 && since < rest
 }
 
 // launch starts a flight. The caller holds s.mu.
@@ -104,7 +129,7 @@ func (s *Source) launch(now time.Time) *flight {
 func (s *Source) land(f *flight, k *kept, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.err = err
+	f.kept, f.err = k, err
 	if !f.replaced {
 		s.flight = nil
 		s.failed, s.failedAt = err, s.now()
@@ -120,7 +145,7 @@ func isRefusal(err error) bool {
 	if refused := (*TokenError)(nil); errors.As(err, &refused) {
 		return !refused.temporary()
 	}
-	return errors.As(err, new(*ScopeError))
+	return errors.As(err, new(*ScopeError)) || errors.As(err, new(*answerError))
 }
 
 // Wait returns when no token request is in flight, or when ctx ends. A handler calls it before it answers, because the

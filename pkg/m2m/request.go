@@ -2,6 +2,7 @@ package m2m
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,11 +97,11 @@ func (s *Source) ask(ctx context.Context, c *Credentials) (*kept, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, s.refusal(c, resp, body)
 	}
-	s.tokens.Add(1)
 	token, lifetime, err := parseToken(body)
 	if err != nil {
 		return nil, &answerError{s.tokenURL(c), err}
 	}
+	s.tokens.Add(1)
 	token.Expiry = wall.Add(lifetime)
 	return keep(token, asked, wall, lifetime), nil
 }
@@ -189,7 +190,9 @@ func (s *Source) refusal(c *Credentials, resp *http.Response, body []byte) error
 
 // excerpt makes a server's words fit for a log: short, printable, and without the secret should they echo it.
 func excerpt(words string, c *Credentials) string {
-	for _, form := range []string{c.AppSecret, url.QueryEscape(c.AppSecret)} {
+	id, secret := url.QueryEscape(c.AppID), url.QueryEscape(c.AppSecret)
+	basic := base64.StdEncoding.EncodeToString([]byte(id + ":" + secret))
+	for _, form := range []string{c.AppSecret, secret, basic} {
 		words = strings.ReplaceAll(words, form, "***")
 	}
 	words = strings.Map(func(r rune) rune {

@@ -24,7 +24,7 @@ func backoff(n int) time.Duration {
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
-		return max(0, time.Duration(min(seconds, 1<<31))*time.Second)
+		return time.Duration(min(max(seconds, 0), 1<<31)) * time.Second
 	}
 	if date, err := http.ParseTime(value); err == nil {
 		return max(0, date.Sub(now))

@@ -41,8 +41,8 @@ type Source struct {
 	client *http.Client
 
 	kept        atomic.Pointer[kept]
-	credentials atomic.Pointer[Credentials]
-	reading     chan struct{} // held by whoever reads the credentials
+	credentials atomic.Pointer[Credentials] // a pointer prints as an address
+	reading     chan struct{}               // held by whoever reads the credentials
 
 	mu       sync.Mutex
 	flight   *flight   // the one under way, if any

@@ -1,9 +1,14 @@
 package m2m_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -327,13 +332,105 @@ func TestTokenSourceFitsTheEcosystem(t *testing.T) {
 	})
 }
 
-func TestCredentialsNeverPrintTheSecret(t *testing.T) {
-	c := m2m.Credentials{Endpoint: "https://tenant.logto.app", AppID: "app", AppSecret: wrongSecret}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, value := range []any{c, &c, []m2m.Credentials{c}, struct{ C m2m.Credentials }{c}} {
-			if printed := fmt.Sprintf(verb, value); containsSecret(printed, c.AppSecret) {
-				t.Errorf("%s of a %T prints the secret", verb, value)
+func TestNothingPrintsTheSecret(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		c := w.credentials()
+		config := w.config()
+		source := w.source(config)
+		token := w.token(source)
+		values := []any{c, &c, []m2m.Credentials{c}, struct{ C m2m.Credentials }{c}, struct{ c m2m.CredentialsProvider }{config.Credentials},
+			config.Credentials, config, &config, source, *w.client, &m2m.Transport{Source: source}}
+		for _, value := range values {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+				if printed := fmt.Sprintf(verb, value); containsSecret(printed, c.AppSecret) || containsSecret(printed, token) {
+					t.Errorf("%s of a %T prints the secret or the token", verb, value)
+				}
+			}
+			var log bytes.Buffer
+			slog.New(slog.NewTextHandler(&log, nil)).Info("x", "value", value)
+			slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "value", value)
+			if containsSecret(log.String(), c.AppSecret) || containsSecret(log.String(), token) {
+				t.Errorf("slog of a %T prints the secret or the token", value)
 			}
 		}
+		if data, err := json.Marshal(c); err != nil || containsSecret(string(data), c.AppSecret) {
+			t.Errorf("JSON of credentials: %v", err)
+		}
+	})
+}
+
+func TestAnAnswerThatIsNoTokenIsNotAskedForAgainAtOnce(t *testing.T) {
+	for name, body := range map[string]string{
+		"no lifetime": `{"access_token":"abc","token_type":"Bearer"}`,
+		"a web page":  `<html>sign in</html>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, logtotest.Config{}, func(w *world) {
+				w.tenant.Inject(logtotest.Fault{Route: tokenRoute, Times: -1, Status: 200, Body: body})
+				source := w.source(w.config())
+				for range 50 {
+					if _, err := source.Token(w.t.Context()); err == nil || !strings.Contains(err.Error(), "token endpoint") {
+						t.Fatalf("got %v, want an error that doubts the token endpoint", err)
+					}
+				}
+				if got := source.Stats(); got.TokenRequests != 1 || got.Tokens != 0 {
+					t.Errorf("%+v, want 1 request and no token", got)
+				}
+			})
+		})
 	}
+}
+
+func TestRetryAfterOfTheTokenEndpointHoldsForEveryCaller(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		w.tenant.Inject(logtotest.Fault{Route: tokenRoute, Status: 429, Header: map[string]string{"Retry-After": "60"}})
+		source := w.source(w.config())
+		for range 50 {
+			if _, err := source.Token(w.t.Context()); !errors.Is(err, m2m.ErrRateLimited) {
+				t.Fatalf("got %v, want ErrRateLimited", err)
+			}
+		}
+		w.wantRequests(tokenRoute, 1)
+		time.Sleep(time.Minute)
+		w.token(source)
+	})
+}
+
+func TestTokensThatAreDeadOnArrivalAreNotAskedForWithoutEnd(t *testing.T) {
+	inWorld(t, logtotest.Config{TokenLifetime: time.Second}, func(w *world) {
+		w.tenant.Inject(logtotest.Fault{Route: tokenRoute, Times: -1, Latency: 950 * time.Millisecond})
+		if _, err := w.source(w.config()).Token(w.t.Context()); err == nil || !strings.Contains(err.Error(), "lifetime") {
+			t.Errorf("got %v, want an error about the lifetime", err)
+		}
+		w.wantRequests(tokenRoute, 2)
+	})
+}
+
+func TestARequestThatWasGivenUpDoesNotLand(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		// The first answer comes although the request was given up meanwhile, and after the second's.
+		asked := 0
+		config := w.config()
+		slow := roundTripper(func(req *http.Request) (*http.Response, error) {
+			asked++
+			if asked == 1 {
+				resp, err := w.client.Transport.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+				time.Sleep(5 * time.Second)
+				return resp, err
+			}
+			return w.client.Transport.RoundTrip(req)
+		})
+		config.HTTPClient = &http.Client{Transport: slow}
+		source := w.source(config)
+		var all sync.WaitGroup
+		all.Go(func() { w.token(source) })
+		synctest.Wait()
+		w.leap.Store(int64(time.Hour))
+		second := w.token(source)
+		all.Wait()
+		time.Sleep(10 * time.Second)
+		if w.token(source) != second {
+			t.Error("the answer to a request that was given up took the place of its replacement's")
+		}
+	})
 }

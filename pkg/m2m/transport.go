@@ -26,7 +26,10 @@ const justMinted = time.Minute
 // doubles. Network errors (a connection that died while the environment was frozen, for one) and 5xx are repeated
 // only if the request may be: by its method GET, HEAD, OPTIONS or TRACE, or because it has an Idempotency-Key header,
 // be it one that is not sent (a zero-length value, as net/http has it). All this at most three times, and never past the
-// deadline of the request's context: then the answer at hand is returned. Set a Timeout on the http.Client.
+// deadline of the request's context: then the answer at hand is returned.
+//
+// Each attempt has a time limit of its own, from the dialling to the last byte of the answer, so that a server that stops
+// in the middle of one holds nobody up until the deadline.
 type Transport struct {
 	// Source provides the token. Required.
 	Source *Source
@@ -35,6 +38,8 @@ type Transport struct {
 	Origin string
 	// Base sends the requests. Nil: http.DefaultTransport; NewBase is better for environments that freeze.
 	Base http.RoundTripper
+	// Timeout is how long one attempt may take, the answer's body included. Zero: 60 seconds; negative: no limit.
+	Timeout time.Duration
 
 	requests, retries, throttled, waited atomic.Int64
 }
@@ -82,7 +87,7 @@ func (t *Transport) send(req *http.Request, token string, renewed bool) (*http.R
 		if renewed || attempt > 1 {
 			t.retries.Add(1)
 		}
-		resp, err := t.base().RoundTrip(try)
+		resp, err := t.attempt(try)
 		wait, again := t.again(req, resp, err, attempt)
 		if !again {
 			return resp, err
@@ -97,6 +102,56 @@ func (t *Transport) send(req *http.Request, token string, renewed bool) (*http.R
 			discard(resp)
 		}
 	}
+}
+
+// defaultTimeout is how long an attempt may take where Transport.Timeout is zero.
+const defaultTimeout = time.Minute
+
+// attempt sends the request once, within its time limit.
+func (t *Transport) attempt(req *http.Request) (*http.Response, error) {
+	limit := t.Timeout
+	if limit == 0 {
+		limit = defaultTimeout
+	}
+	if limit < 0 {
+		return t.base().RoundTrip(req)
+	}
+	ctx, cancel := context.WithTimeoutCause(req.Context(), limit, fmt.Errorf("no whole answer within %v", limit))
+	resp, err := t.base().RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		defer cancel()
+		return nil, cutShort(ctx, err)
+	}
+	resp.Body = &timedBody{resp.Body, ctx, cancel}
+	return resp, nil
+}
+
+// timedBody is an answer's body that ends with the attempt's time.
+type timedBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = cutShort(b.ctx, err)
+	}
+	return n, err
+}
+
+func (b *timedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
+// cutShort says why an attempt ended, where its own time limit did it.
+func cutShort(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 // again tells whether to repeat a request and after how long.
@@ -224,17 +279,15 @@ func (t *Transport) Stats() TransportStats {
 }
 
 // NewBase returns an http.Transport for environments that freeze: it takes no connection that has been idle for long on
-// the wall clock, notices a dead HTTP/2 connection by a ping, and waits for an answer for 30 seconds at most. Share
-// one among the clients of a process.
+// the wall clock and notices a dead HTTP/2 connection by a ping. Share one among the clients of a process.
 func NewBase() *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
-		IdleConnTimeout:       30 * time.Second,
-		MaxIdleConnsPerHost:   16,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     30 * time.Second,
+		MaxIdleConnsPerHost: 16,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }

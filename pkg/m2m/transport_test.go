@@ -311,6 +311,92 @@ func (c closer) Close() error {
 	return c.ReadCloser.Close()
 }
 
+func TestAnAnswerThatStopsInTheMiddleEndsTheAttempt(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		release := make(chan struct{})
+		a, base := w.serve(func(_ int, rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Length", "100")
+			rw.Write([]byte("half"))
+			rw.(http.Flusher).Flush()
+			<-release
+		})
+		client := &http.Client{Transport: &m2m.Transport{Source: w.source(w.config()), Origin: a.url, Base: base, Timeout: 5 * time.Second}}
+		began := time.Now()
+		resp, err := client.Do(w.request("GET", a.url, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.ReadAll(resp.Body)
+		if waited := time.Since(began); waited != 5*time.Second || err == nil || !strings.Contains(err.Error(), "within 5s") {
+			t.Errorf("%v after %v, want the attempt's limit after 5s", err, waited)
+		}
+		resp.Body.Close()
+		close(release)
+	})
+}
+
+func TestAnAttemptWithoutAnAnswerIsRepeated(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		release := make(chan struct{})
+		a, base := w.serve(func(n int, _ http.ResponseWriter, _ *http.Request) {
+			if n == 1 {
+				<-release
+			}
+		})
+		client := &http.Client{Transport: &m2m.Transport{Source: w.source(w.config()), Origin: a.url, Base: base}}
+		began := time.Now()
+		if status := w.status(client, w.request("GET", a.url, "")); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		if waited := time.Since(began); waited < time.Minute || waited > 62*time.Second {
+			t.Errorf("waited %v, want a minute and a pause", waited)
+		}
+		close(release)
+	})
+}
+
+func TestARequestWithoutAnEndpointClosesItsBody(t *testing.T) {
+	source, err := m2m.NewSource(m2m.Config{Credentials: &provider{err: errors.New("no secret today")}, Resource: shopping})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest("POST", "https://shop.example.com", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closed atomic.Bool
+	req.Body = closer{req.Body, &closed}
+	resp, err := (&m2m.Transport{Source: source}).RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+		t.Fatal("a request was sent without credentials")
+	}
+	if !closed.Load() || !strings.Contains(err.Error(), "no secret today") {
+		t.Errorf("error %v, body closed %v", err, closed.Load())
+	}
+}
+
+func TestAnAbsurdRetryAfterIsNotWaitedFor(t *testing.T) {
+	for _, value := range []string{"-10000000000", "-1", "99999999999999999999", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"} {
+		t.Run(value, func(t *testing.T) {
+			inWorld(t, logtotest.Config{}, func(w *world) {
+				a, base := w.serve(func(n int, rw http.ResponseWriter, _ *http.Request) {
+					if n == 1 {
+						rw.Header().Set("Retry-After", value)
+						rw.WriteHeader(http.StatusTooManyRequests)
+					}
+				})
+				client := &http.Client{Transport: &m2m.Transport{Source: w.source(w.config()), Origin: a.url, Base: base}}
+				began := time.Now()
+				w.status(client, w.request("GET", a.url, ""))
+				if waited := time.Since(began); waited > 2*time.Second {
+					t.Errorf("waited %v", waited)
+				}
+			})
+		})
+	}
+}
+
 func TestAnOriginInTheClearIsRefused(t *testing.T) {
 	inWorld(t, logtotest.Config{}, func(w *world) {
 		client := &http.Client{Transport: &m2m.Transport{Source: w.source(w.config()), Origin: "http://shop.example.com"}}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -44,6 +45,9 @@ type provider struct {
 
 // Credentials implements m2m.CredentialsProvider. Its errors name the secret and what to do.
 func (p *provider) Credentials(ctx context.Context) (m2m.Credentials, error) {
+	if !isID(p.id) {
+		return m2m.Credentials{}, errors.New("the secret's id is neither a name nor an ARN: give where the secret is kept, not the secret itself")
+	}
 	client, err := p.connect(ctx)
 	if err != nil {
 		return m2m.Credentials{}, fmt.Errorf("secret %s: AWS configuration: %w", p.id, err)
@@ -60,6 +64,15 @@ func (p *provider) Credentials(ctx context.Context) (m2m.Credentials, error) {
 		return m2m.Credentials{}, fmt.Errorf("secret %s: %w", p.id, err)
 	}
 	return c, nil
+}
+
+// isID tells whether id is of the form of a secret's name or ARN (AWS Secrets Manager, CreateSecret: letters, digits and
+// /_+=.@-). What is not may be the secret itself, and must not get into an error.
+func isID(id string) bool {
+	return id != "" && len(id) <= 2048 && strings.IndexFunc(id, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && !strings.ContainsRune("/_+=.@-:", r)
+	}) < 0
 }
 
 func (p *provider) connect(ctx context.Context) (Client, error) {
