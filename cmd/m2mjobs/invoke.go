@@ -9,10 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/joho/godotenv"
 
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -46,72 +47,80 @@ anew.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rows that were not used.`
 }
 
-// Run invokes the function until its run is finished.
+// Run invokes the function until its runs are finished.
 func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
-	event, err := c.event(io.in)
+	event, err := c.event(ctx, io.in)
+	if ctx.Err() != nil {
+		return errors.New("interrupted before the event was read")
+	}
 	if err != nil {
 		return usage(err)
 	}
-	if c.EnvFile != "" {
-		if err := godotenv.Load(c.EnvFile); err != nil {
-			return usage(fmt.Errorf("variables file %s: %w", c.EnvFile, err))
-		}
+	if err := loadVariables(c.EnvFile); err != nil {
+		return err
 	}
 	store, err := c.store()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	var next []byte
+	var done runs
 	handler, err := function.Handler(c.Function, function.Process(), func(config *jobs.Config) {
-		config.Store = store
-		config.Log = io.err
-		config.Continue = func(_ context.Context, run jobs.Continuation) (err error) {
-			next, err = json.Marshal(run)
-			return err
-		}
+		config.Store, config.Log = store, io.err
+		config.Continue, config.Report = done.goOn, done.note
 	})
 	if err != nil {
 		return err
 	}
-	for {
-		next = nil
-		answer, err := c.invoke(ctx, handler, event)
-		if err == nil && next != nil {
-			event = next
-			continue
-		}
-		if len(answer) > 0 {
-			if _, err := fmt.Fprintf(io.out, "%s\n", answer); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			return err
-		}
-		return verdict(answer)
+	answer, err := c.invoke(ctx, handler, event)
+	for err == nil && len(done.unfinished) > 0 {
+		next := done.unfinished[0]
+		done.unfinished = done.unfinished[1:]
+		_, err = c.invoke(ctx, handler, next)
 	}
+	return errors.Join(done.print(io.out, answer), done.verdict(answer, err))
 }
 
 // event reads the event as given.
-func (c *invoke) event(stdin io.Reader) ([]byte, error) {
-	var data []byte
-	var err error
+func (c *invoke) event(ctx context.Context, stdin io.Reader) ([]byte, error) {
+	data := []byte(strings.TrimSpace(c.Event))
 	switch {
 	case c.Event == "-":
-		data, err = io.ReadAll(stdin)
-	case len(c.Event) > 0 && c.Event[0] == '{':
-		data = []byte(c.Event)
-	default:
-		data, err = os.ReadFile(c.Event)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("event: %w", err)
+		read, err := readAll(ctx, stdin)
+		if err != nil {
+			return nil, fmt.Errorf("event from standard input: %w", err)
+		}
+		data = read
+	case len(data) == 0 || data[0] != '{' && data[0] != '[':
+		read, err := os.ReadFile(c.Event)
+		if err != nil {
+			return nil, fmt.Errorf("event: %w", err)
+		}
+		data = read
 	}
 	if !json.Valid(data) {
 		return nil, errors.New("event: not JSON")
 	}
 	return data, nil
+}
+
+// readAll reads to the end, or until ctx does: a terminal may never end.
+func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := io.ReadAll(r)
+		done <- result{data, err}
+	}()
+	select {
+	case all := <-done:
+		return all.data, all.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // store opens the function's memory of runs.
@@ -140,33 +149,82 @@ func (c *invoke) invoke(ctx context.Context, handler lambda.Handler, event []byt
 	return handler.Invoke(ctx, event)
 }
 
-// verdict says how the process ends after a run that did not fail.
-func verdict(answer []byte) error {
-	var reports []jobs.Report
-	if trimmed := bytes.TrimSpace(answer); len(trimmed) > 0 && trimmed[0] == '[' {
-		if err := json.Unmarshal(answer, &reports); err != nil {
-			return err
-		}
-	} else {
-		var one struct {
-			jobs.Report
-			BatchItemFailures []any `json:"batchItemFailures"`
-		}
-		if err := json.Unmarshal(answer, &one); err != nil {
-			return err
-		}
-		if n := len(one.BatchItemFailures); n > 0 {
-			return fmt.Errorf("%d messages of the batch failed", n)
-		}
-		reports = []jobs.Report{one.Report}
+// runs is what an event's runs came to.
+type runs struct {
+	reports    []jobs.Report // the newest of each run
+	unfinished [][]byte      // events that continue runs
+}
+
+// goOn takes a run that wants to be continued.
+func (r *runs) goOn(_ context.Context, run jobs.Continuation) error {
+	event, err := json.Marshal(run)
+	if err == nil {
+		r.unfinished = append(r.unfinished, event)
 	}
-	for _, report := range reports {
+	return err
+}
+
+// note takes a run's report, in the place of its attempts before.
+func (r *runs) note(report jobs.Report) {
+	i := slices.IndexFunc(r.reports, func(other jobs.Report) bool { return other.RunID == report.RunID })
+	if i < 0 {
+		r.reports = append(r.reports, report)
+		return
+	}
+	r.reports[i] = report
+}
+
+// print writes what the handler answered, with the newest report of each run.
+func (r *runs) print(w io.Writer, answer []byte) error {
+	var newest any
+	switch {
+	case len(answer) == 0:
+		return nil
+	case answer[0] == '[':
+		newest = r.reports
+	case len(r.reports) == 1 && !isBatch(answer):
+		newest = r.reports[0]
+	default:
+		newest = json.RawMessage(answer)
+	}
+	data, err := json.Marshal(newest)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", data)
+	return err
+}
+
+// batch is the answer to a queue's messages.
+type batch struct {
+	Failures []any `json:"batchItemFailures"`
+}
+
+func isBatch(answer []byte) bool { return bytes.HasPrefix(answer, []byte(`{"batchItemFailures"`)) }
+
+// verdict says how the process ends.
+func (r *runs) verdict(answer []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	if isBatch(answer) {
+		var b batch
+		if err := json.Unmarshal(answer, &b); err != nil {
+			return err
+		}
+		if len(b.Failures) > 0 {
+			return fmt.Errorf("%d messages of the batch failed", len(b.Failures))
+		}
+	}
+	rejected := false
+	for _, report := range r.reports {
 		if report.InProgress {
 			return errors.New("another invocation is at this run")
 		}
-		if report.Rejected != nil && report.Rejected.Rows > 0 {
-			return &exit{code: exitRejected}
-		}
+		rejected = rejected || report.Rejected != nil && report.Rejected.Rows > 0
+	}
+	if rejected {
+		return &exit{code: exitRejected}
 	}
 	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/joho/godotenv"
-
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
@@ -35,10 +33,8 @@ tenant's quota.
 
 // Run gets the token and shows it.
 func (c *token) Run(ctx context.Context, io stdio) error {
-	if c.EnvFile != "" {
-		if err := godotenv.Load(c.EnvFile); err != nil {
-			return usage(fmt.Errorf("variables file %s: %w", c.EnvFile, err))
-		}
+	if err := loadVariables(c.EnvFile); err != nil {
+		return err
 	}
 	base := m2m.NewBase()
 	defer base.CloseIdleConnections()

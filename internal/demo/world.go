@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/internal/function"
@@ -117,7 +119,8 @@ func (w *World) writeSecret(name string, app logtotest.App) error {
 func (w *World) writeEnvironment(name string) error {
 	var lines []byte
 	for variable, value := range w.Environment(name) {
-		lines = fmt.Appendf(lines, "%s=%q\n", variable, value)
+		// The format of godotenv, which would take $HOME for a variable.
+		lines = fmt.Appendf(lines, "%s=%s\n", variable, strings.ReplaceAll(strconv.Quote(value), "$", `\$`))
 	}
 	return write(w.EnvironmentFile(name), lines)
 }

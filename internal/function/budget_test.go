@@ -7,7 +7,21 @@ import (
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
+	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
+
+func TestTokensAndCallsAreBothWithinTheBudget(t *testing.T) {
+	a, err := newAccess(secret{File: "app.json"}, &lazyAWS{}, m2m.Config{Resource: "https://default.logto.app/api"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := a.transport.Base.(*cloudBudget); !ok {
+		t.Errorf("calls go through a %T", a.transport.Base)
+	}
+	if _, ok := a.tokens.Transport.(*cloudBudget); !ok {
+		t.Errorf("token requests go through a %T", a.tokens.Transport)
+	}
+}
 
 func TestOnlyLogtoCloudIsAskedWithinABudget(t *testing.T) {
 	tests := map[string]struct {

@@ -1,15 +1,19 @@
 package function
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
 // Environment is a function's variables by name.
@@ -25,10 +29,30 @@ func (e Environment) stack(job string) string {
 		return strings.TrimSuffix(name, "-"+job)
 	}
 	hash := sha256.New()
-	for _, variable := range []string{"M2M_SECRET_ID", "M2M_SECRET_FILE", "LOGTO_RESOURCE", "SHOP_URL", "SHOP_RESOURCE", "OUTPUT"} {
+	for _, variable := range []string{
+		"M2M_SECRET_ID", "LOGTO_RESOURCE", "SHOP_URL", "SHOP_RESOURCE",
+		// The same name is another secret in another account.
+		"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+	} {
 		fmt.Fprintf(hash, "%s=%s\n", variable, e[variable])
 	}
+	fmt.Fprintf(hash, "OUTPUT=%s\n", absolute(e["OUTPUT"]))
+	if file := e["M2M_SECRET_FILE"]; file != "" {
+		fmt.Fprintf(hash, "M2M_SECRET_FILE=%s\n", absolute(file))
+		// A file that can't be read fails the run when it needs the secret, and says why.
+		if c, err := m2m.FileCredentials(file).Credentials(context.Background()); err == nil {
+			fmt.Fprintf(hash, "%s %s\n", c.Endpoint, c.AppID)
+		}
+	}
 	return fmt.Sprintf("local-%x", hash.Sum(nil)[:4])
+}
+
+// absolute is the path of a file, or a location that is none as it is.
+func absolute(location string) string {
+	if path, err := filepath.Abs(location); err == nil && !strings.Contains(location, "://") {
+		return path
+	}
+	return location
 }
 
 // secret says where the app's credentials are.

@@ -1,8 +1,8 @@
 // Package function builds each Lambda function's job from its environment. The functions' main packages start it on
 // Lambda, the m2mjobs command invokes it anywhere: both get the same job, made from the same variables.
 //
-// Building reads the environment and nothing else. Secrets, tokens and AWS clients come at their first use, so that an
-// invocation that has nothing to do costs nothing.
+// Building reads the environment, and away from Lambda whose secret file it names. Tokens, AWS clients and secrets in AWS
+// come at their first use, so that an invocation that has nothing to do costs nothing.
 package function
 
 import (
@@ -113,6 +113,7 @@ func Handler(name string, environment Environment, adapt func(*jobs.Config)) (la
 
 // access is an app's way to the one API that it has a token for.
 type access struct {
+	tokens    *http.Client // to the token endpoint
 	source    *m2m.Source
 	transport *m2m.Transport
 	client    *http.Client
@@ -127,7 +128,7 @@ func newAccess(s secret, aws *lazyAWS, c m2m.Config, origin string) (*access, er
 		return nil, err
 	}
 	transport := &m2m.Transport{Source: source, Origin: originOf(origin), Base: base}
-	return &access{source, transport, &http.Client{Transport: transport}}, nil
+	return &access{c.HTTPClient, source, transport, &http.Client{Transport: transport}}, nil
 }
 
 // provider reads the credentials from where the variables say.

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,6 +97,71 @@ func TestColdCostsOneTokenAndOneSecretReadAndWarmNone(t *testing.T) {
 				t.Errorf("%s: %d tokens and %d secret reads, want %d each", name, report.Tokens, report.SecretReads, want)
 			}
 		}
+	}
+}
+
+func TestAHandlerLetsATokenRequestInFlightEndBeforeItAnswers(t *testing.T) {
+	s := newSurroundings(t, logtotest.Config{}, true)
+	s.tenant.Inject(logtotest.Fault{Route: "POST /oidc/token", Latency: 200 * time.Millisecond})
+	handler, err := function.Handler(function.SyncCustomData, s.environment, func(c *jobs.Config) { c.Log = io.Discard })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The run gives up before the token is there; the token request does not.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for s.tenant.Requests("POST /oidc/token") == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+	}()
+	answer, err := handler.Invoke(ctx, []byte(byEmail))
+	var report jobs.Report
+	if wrong := json.Unmarshal(answer, &report); err == nil || wrong != nil {
+		t.Fatalf("%v, %v: %s", err, wrong, answer)
+	}
+	if report.Tokens != 1 {
+		t.Errorf("%d tokens when the handler answered, want the one that was in flight", report.Tokens)
+	}
+}
+
+func TestRunsAwayFromLambdaAreToldApartByTheirTenant(t *testing.T) {
+	stack := func(change func(function.Environment)) string {
+		var got string
+		s := newSurroundings(t, logtotest.Config{}, true)
+		t.Chdir(filepath.Dir(s.environment["M2M_SECRET_FILE"]))
+		environment := function.Environment{"M2M_SECRET_FILE": "secret.json", "OUTPUT": "out"}
+		change(environment)
+		if _, err := function.Handler(function.SyncCustomData, environment, func(c *jobs.Config) { got = c.Stack }); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	seen := map[string]string{}
+	for name, change := range map[string]func(function.Environment){
+		"one tenant":     func(function.Environment) {},
+		"another tenant": func(function.Environment) {},
+		"an AWS secret":  func(e function.Environment) { delete(e, "M2M_SECRET_FILE"); e["M2M_SECRET_ID"] = "app" },
+		"another account's": func(e function.Environment) {
+			delete(e, "M2M_SECRET_FILE")
+			e["M2M_SECRET_ID"] = "app"
+			e["AWS_PROFILE"] = "prod"
+		},
+	} {
+		got := stack(change)
+		if other, twice := seen[got]; twice {
+			t.Errorf("%s and %s have the same stack %s", name, other, got)
+		}
+		seen[got] = name
+	}
+	lambda := function.Environment{"M2M_SECRET_ID": "app", "OUTPUT": "s3://b", "AWS_LAMBDA_FUNCTION_NAME": "shop-sync-custom-data"}
+	if _, err := function.Handler(function.SyncCustomData, lambda, func(c *jobs.Config) {
+		if c.Stack != "shop" {
+			t.Errorf("stack %q on Lambda, want shop", c.Stack)
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
