@@ -29,6 +29,7 @@ type outcome struct {
 	kind   kind
 	reason string
 	change Change // of wouldChange
+	blocks string // the id of the user whose later rows must not be written after this one
 }
 
 // user is a user of the batch with the rows that are about it, in the file's order.
@@ -37,7 +38,7 @@ type user struct {
 	data    map[string]any // as Logto has it, by all that is known
 	rows    []int          // indexes of the batch
 	gone    bool           // deleted since it was read
-	blocked int            // the line of a row whose write did not go through; zero: none
+	blocked int            // the line of a row, maybe of an earlier batch, whose write did not go through; zero: none
 }
 
 // do reads the users of a batch and writes what is to be written. The outcomes are those of the batch's first rows: of
@@ -101,7 +102,7 @@ func (s *syncer) users(ctx context.Context, batch []entry, outcomes []outcome) (
 			continue
 		}
 		if byID[u.ID] == nil {
-			byID[u.ID] = &user{id: u.ID, data: u.CustomData}
+			byID[u.ID] = &user{id: u.ID, data: u.CustomData, blocked: s.done.Blocked[u.ID]}
 			users = append(users, byID[u.ID])
 		}
 		byID[u.ID].rows = append(byID[u.ID].rows, i)

@@ -57,13 +57,14 @@ func newCSV(r io.Reader) (source, error) {
 	return s, nil
 }
 
+// header reads the header's fields. Its errors tell columns by number: of a file without a header it would be a row.
 func (s *csvSource) header(fields []string) error {
 	s.key = logto.Key(fields[0])
 	if !slices.Contains(rowKeys, s.key) {
 		if len(fields) == 1 && strings.ContainsAny(fields[0], ";\t|") {
 			return errors.New("it is one column: separate columns by commas")
 		}
-		return fmt.Errorf("the first column is %q", fields[0])
+		return fmt.Errorf("the first column is none of %s: has the file a header line?", keyNames)
 	}
 	if len(fields) == 1 {
 		return errors.New("there is nothing to write: it has no second column")
@@ -78,11 +79,11 @@ func (s *csvSource) header(fields []string) error {
 		case !utf8.ValidString(field):
 			return fmt.Errorf("column %d is not UTF-8: save the file as UTF-8", i+2)
 		case name == "" || strings.TrimSpace(name) != name:
-			return fmt.Errorf("column %d, %q, has no name or blanks around it", i+2, field)
+			return fmt.Errorf("column %d has no name or blanks around it", i+2)
 		case typed && !slices.Contains([]string{"int", "float", "bool", "json"}, kind):
-			return fmt.Errorf("column %d, %q, has an unknown type %q", i+2, field, kind)
+			return fmt.Errorf("column %d has an unknown type after its name", i+2)
 		case seen[name]:
-			return fmt.Errorf("column %d is a second %q", i+2, name)
+			return fmt.Errorf("column %d has the name of an earlier one", i+2)
 		}
 		seen[name] = true
 		s.columns = append(s.columns, column{header: field, name: name, kind: kind})

@@ -5,8 +5,9 @@
 //	{"primaryEmail": "ann@example.com", "customData": {"orders": {"asOf": "1997-03-24", "total": 12.5}}, "remove": ["trial"]}
 //
 // It has exactly one of id, primaryEmail, username and primaryPhone; customData, an object, which may be left out where
-// there is remove; and optionally remove, a list of keys. As CSV, the first column is one of these four keys and the
-// others are keys of the custom data: text, unless the header says name:int, name:float, name:bool or name:json:
+// there is remove; and optionally remove, a list of keys. No member, and no key of customData, comes twice; deeper within
+// a value the last of two counts, as in JavaScript. As CSV, the first column is one of these four keys and the others are
+// keys of the custom data: text, unless the header says name:int, name:float, name:bool or name:json:
 //
 //	primaryEmail,plan,visits:int,vip:bool,address:json
 //	ann@example.com,gold,7,true,"{""city"":""Oslo""}"
@@ -28,6 +29,9 @@
 //	stale        the user has a newer value of the field that "newer" names
 //	missing      no such user
 //	rejected     the row can't be used; the reason says why
+//
+// A row whose write did not go through (no answer, 429, 5xx) is rejected, and so are all later rows of that user in the
+// file: synced again in their order they take effect as they would have.
 //
 // Missing and rejected rows are kept with line, reason and the row as it came (jobs.Run.Reject). A run fails only where
 // going on makes no sense: no token, a file whose header can't be read, users that can't be read, or no write of a batch

@@ -105,6 +105,56 @@ func TestRowsAfterOneThatDidNotGoThroughAreNotWrittenForThatUser(t *testing.T) {
 	}
 }
 
+func TestRowsOfLaterBatchesAreNotWrittenForAUserWhoseRowFailed(t *testing.T) {
+	for _, resumed := range []bool{false, true} {
+		t.Run(fmt.Sprint("in another attempt ", resumed), func(t *testing.T) {
+			s := newStage(t, oneByOne)
+			s.users(250, nil)
+			s.tenant.Inject(logtotest.Fault{Route: merge, After: 1, Status: http.StatusServiceUnavailable})
+			if resumed {
+				s.tenant.Inject(logtotest.Fault{Route: search, After: 1, Status: http.StatusInternalServerError})
+			}
+			lines := append(each(250, `{"id":"%s","customData":{"a":1}}`), `{"id":"u001","customData":{"a":2}}`, `{"id":"u002","customData":{"a":2}}`)
+			report, err := s.invoke(t.Context(), rows(lines...))
+			if resumed {
+				if err == nil || report.Counts["rows"] != 100 {
+					t.Fatalf("error %v, counts %v", err, report.Counts)
+				}
+				report, err = s.invoke(t.Context(), rows(lines...))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCounts(t, report, counts(252, 250, 0, 0, 0, 2))
+			kept := s.kept(report)
+			if len(kept) != 2 || kept[0].Line != 2 || kept[1].Line != 251 || !strings.HasPrefix(kept[1].Reason, "not written, because line 2 of the same user could not be") {
+				t.Fatalf("kept %+v", kept)
+			}
+			checkData(t, s, "u002", object{"a": number(2)})
+			// What was kept can be synced again as it is: the newest value counts.
+			s.sync(rows(string(kept[0].Row), string(kept[1].Row)))
+			checkData(t, s, "u001", object{"a": number(2)})
+		})
+	}
+}
+
+func TestMoreFailedUsersThanACheckpointHoldsFailTheRun(t *testing.T) {
+	s := newStage(t, oneByOne)
+	const n = 2100
+	s.users(n, nil)
+	// Every second write fails, so that no batch is hopeless.
+	for i := range n / 2 {
+		s.tenant.Inject(logtotest.Fault{Route: merge, After: i + 1, Status: http.StatusServiceUnavailable})
+	}
+	report, err := s.invoke(t.Context(), rows(each(n, `{"id":"%s","customData":{"a":1}}`)...))
+	if err == nil || !strings.Contains(err.Error(), "is the row of another user, after 1000, whose write did not go through: run it again later") {
+		t.Fatalf("error %v", err)
+	}
+	if report.Counts["rows"] != 2000 || report.Counts["rejected"] != 1000 {
+		t.Errorf("counts %v", report.Counts)
+	}
+}
+
 func texts(params map[string]any) []string {
 	var list []string
 	for _, row := range params["rows"].([]json.RawMessage) {
@@ -273,8 +323,8 @@ func TestParamsSayWhatIsAccepted(t *testing.T) {
 		event("shop", "Object Created", `{"bucket":{"name":"b"},"x":1}`):    `unknown field "bucket"`,
 		fmt.Sprintf(`{"source":%q}`, s.file("rows.json", "[]")):             "name it .ndjson",
 		fmt.Sprintf(`{"source":%q}`, s.file("rows.txt", "")):                "must end in .ndjson, .jsonl or .csv",
-		fmt.Sprintf(`{"source":%q}`, s.file("rows.csv", "email,plan\n")):    `rows.csv: the CSV header in line 1: the first column is "email"`,
-		fmt.Sprintf(`{"source":%q}`, s.file("more.csv", "id,plan,plan\nx")): `column 3 is a second "plan"`,
+		fmt.Sprintf(`{"source":%q}`, s.file("rows.csv", "email,plan\n")):    `rows.csv: the CSV header in line 1: the first column is none of id,`,
+		fmt.Sprintf(`{"source":%q}`, s.file("more.csv", "id,plan,plan\nx")): `column 3 has the name of an earlier one`,
 	} {
 		report, err := s.invoke(t.Context(), payload)
 		if err == nil || !strings.Contains(err.Error(), want) || report.Outcome != jobs.OutcomeFailed {

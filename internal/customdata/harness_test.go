@@ -196,14 +196,18 @@ func (s *stage) result(report jobs.Report) customdata.Result {
 	return r
 }
 
-// kept are all the rows that were kept, of all runs on this stage, in order.
+// kept are all the rows that a run kept, in order.
 func (s *stage) kept(report jobs.Report) []jobs.Rejection {
 	s.t.Helper()
 	if report.Rejected == nil {
 		return nil
 	}
 	var rows []jobs.Rejection
-	for _, name := range report.Rejected.Kept {
+	for part := range report.Rejected.Parts {
+		name := fmt.Sprintf("%s/rejected/%s/%05d.ndjson", s.out, report.RunID, part+1)
+		if part < len(report.Rejected.Kept) && report.Rejected.Kept[part] != name {
+			s.t.Errorf("part %d is %s, want %s", part+1, report.Rejected.Kept[part], name)
+		}
 		data, err := os.ReadFile(name)
 		if err != nil {
 			s.t.Fatal(err)

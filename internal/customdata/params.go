@@ -33,7 +33,7 @@ type Config struct {
 	Client func(ctx context.Context) (*logto.Client, error)
 	// Files opens sources. Required.
 	Files *files.Files
-	// Newer is Params.Newer of runs that an S3 event starts, which carries no params. Empty: none.
+	// Newer is Params.Newer of runs that an S3 event starts, directly or through a queue, which carries no params. Empty: none.
 	Newer string
 	// Writers is how many users are written at the same time. Zero: 4.
 	Writers int
@@ -59,7 +59,7 @@ func Job(c Config) jobs.Job[Params] {
 
 // params makes the parameters from what the trigger carries.
 func (c Config) params(t jobs.Trigger, payload json.RawMessage) (Params, error) {
-	if t.Kind == jobs.Event && t.Source == "aws.s3" {
+	if t.EventSource == "aws.s3" {
 		return c.fromS3(t.DetailType, payload)
 	}
 	p, err := jobs.Decode[Params](payload)

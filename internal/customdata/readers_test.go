@@ -94,6 +94,8 @@ func TestNDJSON(t *testing.T) {
 				"{\"id\":\"u1\",\"customData\":{\"a\":\"\xff\"}}",
 				`{"id":"u1","customData":{"a":1},"customData":{"b":2}}`,
 				`{"id":"u1","customData":{"a":"\ud800"}}`,
+				`{"id":"u1","customData":{"k":1,"b":0,"\u006b":2}}`,
+				`{"id":"u1","customData":{"a":{"k":1,"k":2}}}`,
 			}, "\n"),
 			[]got{
 				{Line: 1, Reason: "not a row: ", Raw: `"not json"`},
@@ -118,6 +120,9 @@ func TestNDJSON(t *testing.T) {
 				{Line: 20, Reason: "not UTF-8: save the file as UTF-8", Raw: `"{\"id\":\"u1\",\"customData\":{\"a\":\"\ufffd\"}}"`},
 				{Line: 21, Reason: `member "customData" comes twice`, Raw: `{"id":"u1","customData":{"a":1},"customData":{"b":2}}`},
 				{Line: 22, Reason: "not a row: half a surrogate pair", Raw: `{"id":"u1","customData":{"a":"\ud800"}}`},
+				{Line: 23, Reason: `key "k" comes twice in customData`, Raw: `{"id":"u1","customData":{"k":1,"b":0,"\u006b":2}}`},
+				// Deeper the last counts, as in JavaScript.
+				{Line: 24, Key: logto.ByID, Value: "u1", Data: obj{"a": obj{"k": json.Number("2")}}},
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,16 +250,16 @@ func TestCSVHeaderThatCanNotBeUsedShowsWhatIsAccepted(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                       "the CSV file is empty",
 		"\n\n":                   "the CSV file is empty",
-		"email,plan\n":           `line 1: the first column is "email"`,
-		"\nemail,plan\n":         `line 2: the first column is "email"`,
+		"email,plan\n":           `line 1: the first column is none of id, primaryEmail, username, primaryPhone: has the file a header line?`,
+		"\nemail,plan\n":         `line 2: the first column is none of`,
 		"id;plan\nu1;gold\n":     "separate columns by commas",
 		"id\n":                   "it has no second column",
-		"id:int,plan\n":          `the first column is "id:int"`,
-		"id,plan:date\n":         `column 2, "plan:date", has an unknown type "date"`,
-		"id,plan:\n":             `column 2, "plan:", has an unknown type ""`,
-		"id,,plan\n":             `column 2, "", has no name`,
-		"id, plan\n":             `column 2, " plan", has no name or blanks around it`,
-		"id,plan,plan:int\n":     `column 3 is a second "plan"`,
+		"id:int,plan\n":          `the first column is none of`,
+		"id,plan:date\n":         `column 2 has an unknown type`,
+		"id,plan:\n":             `column 2 has an unknown type`,
+		"id,,plan\n":             `column 2 has no name`,
+		"id, plan\n":             `column 2 has no name or blanks around it`,
+		"id,plan,plan:int\n":     `column 3 has the name of an earlier one`,
 		"id,\"plan\n":            "not CSV",
 		"id,pl\xffn\n":           "column 2 is not UTF-8",
 		strings.Repeat("x", 2e6): "longer than 1100000 bytes",
@@ -264,6 +269,18 @@ func TestCSVHeaderThatCanNotBeUsedShowsWhatIsAccepted(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("header %.20q: error %v, want it to say %q", in, err, want)
 			}
+		}
+	}
+}
+
+func TestCSVWithoutAHeaderShowsNoneOfItsValues(t *testing.T) {
+	for _, in := range []string{
+		"ann@example.com,Ann Smith,Oslo\n", "Ann;Oslo\n", "id,Ann Smith ,Oslo\n", "id,Oslo: Ann\n", "id,Ann,Ann\n", "Ann,\"Oslo\n",
+		"id,\"Ann\" Oslo\n", "Ann\n", "id,Ann,\xff\n",
+	} {
+		_, err := newCSV(strings.NewReader(in))
+		if err == nil || strings.Contains(err.Error(), "Ann") || strings.Contains(err.Error(), "ann@") || strings.Contains(err.Error(), "Oslo") {
+			t.Errorf("header %q: error %v", in, err)
 		}
 	}
 }

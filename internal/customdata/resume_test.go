@@ -174,18 +174,27 @@ func TestRunThatWasCutOffGoesOnToTheSameEnd(t *testing.T) {
 func TestSourceThatChangedSinceTheCheckpointIsReadFromTheStart(t *testing.T) {
 	s := newStage(t)
 	s.users(150, nil)
-	name := s.file("rows.ndjson", strings.Join(each(150, `{"id":"%s","customData":{"a":1}}`), "\n"))
+	lines := each(150, `{"id":"%s","customData":{"a":1}}`)
+	lines[2], lines[4] = "oops", "oops"
+	name := s.file("rows.ndjson", strings.Join(lines, "\n"))
 	// An event's run keeps its slot whatever the file is.
 	event := fmt.Sprintf(`{"id":"e1","detail-type":"rows","source":"shop","time":"2026-11-24T03:00:00Z","detail":{"source":%q}}`, name)
 	s.tenant.Inject(logtotest.Fault{Route: search, After: 1, Status: 500})
 	if _, err := s.invoke(t.Context(), event); err == nil {
 		t.Fatal("no error")
 	}
-	if err := os.WriteFile(name, []byte(strings.Join(each(150, `{"id":"%s","customData":{"a":2}}`), "\n")), 0o600); err != nil {
+	lines = each(150, `{"id":"%s","customData":{"a":2}}`)
+	lines[0] = "oops"
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.sync(event)
-	for i := range 150 {
+	report := s.sync(event)
+	// All is of the file that is there now: the 100 rows of the other one are not counted besides, nor are its two bad ones.
+	checkCounts(t, report, counts(150, 149, 0, 0, 0, 1))
+	if kept := s.kept(report); len(kept) != 1 || kept[0].Line != 1 || report.Rejected.Rows != 1 {
+		t.Errorf("kept %+v", kept)
+	}
+	for i := 1; i < 150; i++ {
 		checkData(t, s, id(i), object{"a": number(2)})
 	}
 	if !strings.Contains(s.log.String(), "the source has changed since the checkpoint: reading it from the start") {

@@ -52,8 +52,12 @@ func parseRow(raw []byte) (row, error) {
 	if err != nil {
 		return row{}, fmt.Errorf("not a row: %s", explain(err))
 	}
-	if twice := repeated(raw); twice != "" {
-		return row{}, fmt.Errorf("member %q comes twice: which one counts can't be told", twice)
+	twice, customData := repeated(raw)
+	if twice != "" {
+		return row{}, fmt.Errorf("member %.64q comes twice: which one counts can't be told", twice)
+	}
+	if twice, _ = repeated(customData); twice != "" {
+		return row{}, fmt.Errorf("key %.64q comes twice in customData: which one counts can't be told", twice)
 	}
 	r := row{data: map[string]any{}}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
@@ -101,7 +105,7 @@ func (r *row) set(name string, value any) error {
 			r.remove = append(r.remove, key)
 		}
 	default:
-		return fmt.Errorf("unknown member %q: a row has one of %s, and customData, remove", name, keyNames)
+		return fmt.Errorf("unknown member %.64q: a row has one of %s, and customData, remove", name, keyNames)
 	}
 	return nil
 }
@@ -114,7 +118,7 @@ func (r *row) check() error {
 	}
 	for _, key := range r.remove {
 		if _, ok := r.data[key]; ok {
-			return fmt.Errorf("key %q is both in customData and in remove: take it out of one", key)
+			return fmt.Errorf("key %.64q is both in customData and in remove: take it out of one", key)
 		}
 	}
 	if err := logto.CheckCustomData(r.data); err != nil {
@@ -135,21 +139,25 @@ func explain(err error) string {
 	return "customData at " + data.Path + ": " + data.Reason
 }
 
-// repeated is a member that a JSON object has twice, empty if there is none. That it is well-formed was checked before.
-func repeated(object []byte) string {
+// repeated is a member that a JSON object has twice, empty if there is none, and else the value of customData. What is
+// no object has none. That it is well-formed was checked before.
+func repeated(object []byte) (twice string, customData json.RawMessage) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	seen := map[json.Token]bool{}
-	_, err := dec.Token() // the opening brace
-	for err == nil && dec.More() {
+	open, err := dec.Token()
+	for err == nil && open == json.Delim('{') && dec.More() {
 		var name json.Token
 		var value json.RawMessage
 		if name, err = dec.Token(); seen[name] {
-			return fmt.Sprint(name)
+			return fmt.Sprint(name), nil
 		}
 		seen[name] = true
 		err = errors.Join(err, dec.Decode(&value))
+		if name == "customData" {
+			customData = value
+		}
 	}
-	return ""
+	return "", customData
 }
 
 // original returns the row as it came as JSON: itself, or a text if it is not JSON.

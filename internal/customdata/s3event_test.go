@@ -3,6 +3,8 @@ package customdata_test
 import (
 	"context"
 	"crypto/md5"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
 func etag(text string) string { return fmt.Sprintf("%x", md5.Sum([]byte(text))) }
@@ -74,6 +78,51 @@ func TestS3EventNamesTheSourceByItself(t *testing.T) {
 	if !strings.Contains(s.log.String(), "the object was overwritten after the event") {
 		t.Errorf("the log does not tell:\n%s", s.log)
 	}
+}
+
+func TestS3EventThatComesThroughAQueueNamesTheSourceToo(t *testing.T) {
+	const key = "customers/1997-03-24.ndjson"
+	text := `{"id":"u000","customData":{"orders":{"asOf":"1997-03-24","n":2}}}` + "\n"
+	s := newStage(t, withBucket(t, "/shop/"+key, &text))
+	s.users(1, nil)
+	var report jobs.Report
+	s.jobs.Report = func(r jobs.Report) { report = r }
+	s.handler = jobs.Handler(customdata.Job(s.config), s.jobs)
+	body, err := json.Marshal(created("e1", key, etag(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := fmt.Sprintf(`{"Records":[{"messageId":"m1","eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-north-1:1:objects","body":%s,"attributes":{}}]}`, body)
+	answer, err := s.handler.Invoke(t.Context(), []byte(batch))
+	if err != nil || string(answer) != `{"batchItemFailures":[]}` {
+		t.Fatalf("%s, %v: %s", answer, err, report.Error)
+	}
+	checkCounts(t, report, counts(1, 1, 0, 0, 0, 0))
+	if r := s.result(report); r.Source != "s3://shop/"+key || r.Version != etag(text) || r.Newer != "orders.asOf" {
+		t.Errorf("result %+v", r)
+	}
+	if tr := report.Trigger; tr.Kind != jobs.Message || tr.ID != "m1" || tr.EventID != "e1" || tr.EventSource != "aws.s3" {
+		t.Errorf("trigger %+v", tr)
+	}
+}
+
+func TestSourceThatIsOverwrittenAsItIsOpenedIsNotReadUnderTheOldVersion(t *testing.T) {
+	text := `{"id":"u000","customData":{"n":1}}`
+	overwrite := func(r *http.Request) {
+		if r.Method == http.MethodGet { // the version was asked for by HEAD
+			text = `{"id":"u000","customData":{"n":2}}`
+		}
+	}
+	s := newStage(t, withBucket(t, "/shop/rows.ndjson", &text, overwrite))
+	s.users(1, nil)
+	if _, err := s.invoke(t.Context(), `{"source":"s3://shop/rows.ndjson"}`); !errors.Is(err, files.ErrChanged) {
+		t.Errorf("error %v", err)
+	}
+	report := s.sync(`{"source":"s3://shop/rows.ndjson"}`)
+	if r := s.result(report); r.Version != etag(text) {
+		t.Errorf("the result says version %s, of %s", r.Version, etag(text))
+	}
+	checkData(t, s, "u000", object{"n": number(2)})
 }
 
 func TestRunByHandIsRunAnewForAnotherVersionOfTheSource(t *testing.T) {

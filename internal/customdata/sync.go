@@ -15,6 +15,8 @@ const (
 	maxBatchBytes = 4 << 20
 	// maxChanges are named in the result of a dry run.
 	maxChanges = 20
+	// maxBlocked users may wait for a later run, so that the checkpoint stays small. More are not a few mishaps.
+	maxBlocked = 1000
 )
 
 // Result is what the report carries under "result". It has no values of custom data.
@@ -40,6 +42,8 @@ type progress struct {
 	Line    int      `json:"line"`              // of the last row that is done
 	Version string   `json:"version,omitempty"` // of the source; of another one, the line means nothing
 	Changes []Change `json:"changes,omitempty"`
+	// Blocked are the users, by id, of whom a row could not be written, with its line: no later row of them is.
+	Blocked map[string]int `json:"blocked,omitempty"`
 }
 
 // syncer is one attempt of a run.
@@ -82,6 +86,7 @@ func (s *syncer) resume(version string) error {
 	case resumed && s.done.Version != version:
 		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
 			"source", s.run.Params.Source, "version", version, "checkpoint", s.done.Version)
+		s.run.Restart()
 		s.done = progress{}
 	case resumed:
 		s.run.Log.Info("going on after the checkpoint", "line", s.done.Line)
@@ -142,6 +147,9 @@ func (s *syncer) read(rows source) ([]entry, error) {
 // settle counts what became of rows and saves that they are done. Both happen here alone: what an attempt did after its
 // last checkpoint is done and counted again by the next one.
 func (s *syncer) settle(ctx context.Context, batch []entry, outcomes []outcome) error {
+	if err := s.block(batch, outcomes); err != nil {
+		return err
+	}
 	for i, o := range outcomes {
 		s.run.Count("rows", 1)
 		s.run.Count(string(o.kind), 1)
@@ -158,6 +166,24 @@ func (s *syncer) settle(ctx context.Context, batch []entry, outcomes []outcome) 
 		return nil
 	}
 	return s.run.Checkpoint(ctx, s.done)
+}
+
+// block notes the users whose rows could not be written.
+func (s *syncer) block(batch []entry, outcomes []outcome) error {
+	for i, o := range outcomes {
+		if o.blocks == "" {
+			continue
+		}
+		if len(s.done.Blocked) == maxBlocked {
+			return fmt.Errorf("line %d is the row of another user, after %d, whose write did not go through: run it again later: %s",
+				batch[i].line, maxBlocked, o.reason)
+		}
+		if s.done.Blocked == nil {
+			s.done.Blocked = map[string]int{}
+		}
+		s.done.Blocked[o.blocks] = batch[i].line
+	}
+	return nil
 }
 
 // countNothing makes every count appear in the report, also those that stay zero.

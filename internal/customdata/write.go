@@ -143,7 +143,7 @@ func (w *writes) failure(ctx context.Context, u *user, e *entry, err error) (out
 	if w.passed == 0 && len(w.failures) >= hopeless {
 		return outcome{}, w.nothingPassed()
 	}
-	return outcome{kind: rejected, reason: "not written, sync it again: " + err.Error()}, nil
+	return outcome{kind: rejected, reason: "not written, sync it again: " + err.Error(), blocks: u.id}, nil
 }
 
 // endsRun tells whether the next row would fare no better.

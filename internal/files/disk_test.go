@@ -89,6 +89,20 @@ func TestPutReplacesAndLeavesNothingElseBehind(t *testing.T) {
 	}
 }
 
+func TestPutThatFailsLeavesNothingBehind(t *testing.T) {
+	f, base := local(t), t.TempDir()
+	if _, err := f.Put(t.Context(), base, "a/b.json", nil); err != nil {
+		t.Fatal(err)
+	}
+	if where, err := f.Put(t.Context(), base, "a", []byte("x")); err == nil {
+		t.Errorf("a directory was replaced by the file %s", where)
+	}
+	entries, err := os.ReadDir(base)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("in the directory: %v, %v", entries, err)
+	}
+}
+
 func TestVersionOnDiskIsOfTheContent(t *testing.T) {
 	f, name := local(t), filepath.Join(t.TempDir(), "rows.ndjson")
 	write := func(s string) string {

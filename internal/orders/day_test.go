@@ -1,12 +1,17 @@
 package orders_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/internal/orders"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
 // schedule is what EventBridge Scheduler passes for a slot.
@@ -71,6 +76,49 @@ func TestARunByHandWithoutADayDoesYesterday(t *testing.T) {
 		}
 	}
 	t.Errorf("files %v", w.puts)
+}
+
+func TestARunByHandOfAnotherDayIsAnotherSlot(t *testing.T) {
+	w := newWorld(t, realOrders(t))
+	auckland, err := time.LoadLocation("Pacific/Auckland")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.config.Location = auckland
+	now := time.Date(1997, 3, 24, 11, 59, 0, 0, time.UTC) // 23:59 in Auckland
+	clock := func() time.Time { return now }
+	w.config.Now = clock
+	fail := true
+	put := w.config.Put
+	w.config.Put = func(ctx context.Context, name string, data []byte) (string, error) {
+		if fail {
+			return "", errors.New("the disk is full")
+		}
+		return put(ctx, name, data)
+	}
+	handler := jobs.Handler(orders.Job(w.config), jobs.Config{Log: io.Discard, Now: clock})
+	run := func(payload string) (r jobs.Report) {
+		answer, failure := handler.Invoke(t.Context(), []byte(payload))
+		if err := json.Unmarshal(answer, &r); err != nil || (failure != nil) != fail {
+			t.Fatalf("%s: %v, %v", payload, failure, err)
+		}
+		return r
+	}
+	first, dated := run(`{}`), run(`{"date":"1997-03-23"}`)
+	now = now.Add(2 * time.Minute)
+	fail = false
+	second := run(`{}`)
+	if second.Slot == first.Slot || second.Attempt != 1 || w.files["stats/1997-03-24.json"] == "" {
+		t.Errorf("after midnight slot %s, attempt %d, files %v", second.Slot, second.Attempt, w.puts)
+	}
+	if again := run(`{"date":"1997-03-23"}`); again.Slot != dated.Slot || again.Attempt != 2 {
+		t.Errorf("a date: slot %s, attempt %d, want %s and 2", again.Slot, again.Attempt, dated.Slot)
+	}
+	// The same day's is gone on with.
+	now = now.Add(-2 * time.Minute)
+	if again := run(`{}`); again.Slot != first.Slot || again.Attempt != 2 {
+		t.Errorf("before midnight again: slot %s, attempt %d, want %s and 2", again.Slot, again.Attempt, first.Slot)
+	}
 }
 
 func TestDaysThatCannotBeDone(t *testing.T) {

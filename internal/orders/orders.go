@@ -20,6 +20,7 @@ package orders
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -35,6 +36,8 @@ const Name = "daily-orders"
 type Params struct {
 	// Date is the day, as YYYY-MM-DD. Empty: the day before the trigger's time in Config.Location.
 	Date string `json:"date,omitempty"`
+
+	asked time.Time // the trigger's time
 }
 
 // Config is what the job works with.
@@ -60,14 +63,29 @@ type Result struct {
 // answers contradict each other, or if time gets short. It writes only when it has everything, so that a failed run is
 // simply run again.
 func Job(c Config) jobs.Job[Params] {
-	return jobs.Job[Params]{Name: Name, Run: func(ctx context.Context, run *jobs.Run[Params]) error { return work(ctx, c, run) }}
+	return jobs.Job[Params]{
+		Name: Name,
+		Run:  func(ctx context.Context, run *jobs.Run[Params]) error { return work(ctx, c, run) },
+		Params: func(t jobs.Trigger, payload json.RawMessage) (Params, error) {
+			p, err := jobs.Decode[Params](payload)
+			p.asked = t.Time
+			return p, err
+		},
+		// {} means another day on another day: it must not go on with what it meant before.
+		Digest: func(_ context.Context, p Params) (string, error) {
+			if p.Date != "" {
+				return "", nil
+			}
+			return c.dayBefore(p.asked), nil
+		},
+	}
 }
 
 func work(ctx context.Context, c Config, run *jobs.Run[Params]) error {
 	if c.Shop == nil || c.Put == nil {
 		return errors.New("daily-orders: Config needs Shop and Put")
 	}
-	day, err := dayOf(c, run.Params, run.Trigger)
+	day, err := c.day(run.Params)
 	if err != nil {
 		return err
 	}
@@ -134,33 +152,37 @@ func enough(left time.Duration, what string) error {
 	return fmt.Errorf("no time left before %s; a day is done in one go, so raise the function's timeout (Timeout in template.yaml)", what)
 }
 
-// dayOf returns the day to do, as YYYY-MM-DD.
-func dayOf(c Config, p Params, t jobs.Trigger) (string, error) {
-	location, now := c.Location, c.Now
-	if location == nil {
-		location = time.UTC
-	}
+// day returns the day to do, as YYYY-MM-DD.
+func (c Config) day(p Params) (string, error) {
+	now := c.Now
 	if now == nil {
 		now = time.Now
 	}
-	today := now().In(location).Format(time.DateOnly)
+	today := now().In(c.location()).Format(time.DateOnly)
 	day := p.Date
 	if day == "" {
-		if t.Time.IsZero() {
+		if p.asked.IsZero() {
 			return "", errors.New("params.date is empty, and the trigger has no time to tell the day by; give date as YYYY-MM-DD")
 		}
-		day = dayBefore(t.Time.In(location))
+		day = c.dayBefore(p.asked)
 	} else if err := shop.CheckDay(day); err != nil {
 		return "", fmt.Errorf("params.date: %w", err)
 	}
 	if day >= today {
-		return "", fmt.Errorf("%s is not over yet in %s, where it is %s; run it the day after", day, location, today)
+		return "", fmt.Errorf("%s is not over yet in %s, where it is %s; run it the day after", day, c.location(), today)
 	}
 	return day, nil
 }
 
+func (c Config) location() *time.Location {
+	if c.Location == nil {
+		return time.UTC
+	}
+	return c.Location
+}
+
 // dayBefore counts in calendar days: 24 hours earlier is another day where clocks were changed.
-func dayBefore(t time.Time) string {
-	year, month, day := t.Date()
+func (c Config) dayBefore(t time.Time) string {
+	year, month, day := t.In(c.location()).Date()
 	return time.Date(year, month, day-1, 12, 0, 0, 0, time.UTC).Format(time.DateOnly)
 }

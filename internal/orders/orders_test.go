@@ -321,6 +321,25 @@ func TestWhenTimeIsShortTheRunFailsAndNamesTheMend(t *testing.T) {
 	}
 }
 
+func TestNoFileIsBegunWhenTimeIsShort(t *testing.T) {
+	w := newWorld(t, realOrders(t))
+	var late atomic.Int64
+	put := w.config.Put
+	w.config.Put = func(ctx context.Context, name string, data []byte) (string, error) {
+		late.Add(int64(57 * time.Second)) // within the margin before the lease's end
+		return put(ctx, name, data)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := w.runUntil(ctx, t, `{"date":"1997-03-24"}`, func() time.Time { return time.Now().Add(time.Duration(late.Load())) })
+	if err == nil || !strings.Contains(err.Error(), "no time left before writing customers/1997-03-24.ndjson") {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff([]string{"stats/1997-03-24.json"}, w.puts); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
 func TestNothingIsWrittenAfterTheLeaseHasEnded(t *testing.T) {
 	w := newWorld(t, realOrders(t))
 	var late atomic.Int64

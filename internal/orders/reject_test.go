@@ -46,14 +46,14 @@ func reasons(report jobs.Report) []string {
 func TestOrdersThatCannotBeRightAreRejectedAndNothingIsLost(t *testing.T) {
 	good := order("o1", "c1", may5, 2, 500)
 	for want, change := range map[string]func(*shop.Order){
-		`order "o2": quantity 0 is not between`:         func(o *shop.Order) { o.Quantity = 0 },
-		`order "o2": quantity -3 is not between`:        func(o *shop.Order) { o.Quantity = -3 },
-		`order "o2": quantity 1000001 is not between`:   func(o *shop.Order) { o.Quantity = 1_000_001 },
-		`order "o2": totalCents -1 is not between`:      func(o *shop.Order) { o.TotalCents = -1 },
-		`order "o2": totalCents 9007199254740993 is`:    func(o *shop.Order) { o.TotalCents = 1<<53 + 1 },
-		`order "o2": currency is "EUR", not USD`:        func(o *shop.Order) { o.Currency = "EUR" },
-		`order "o2": placedOn is "2001-05-06", not the`: func(o *shop.Order) { o.PlacedOn = "2001-05-06" },
-		`order "": it has no id`:                        func(o *shop.Order) { o.ID = "" },
+		`order "o2": quantity is not between 1 and`:   func(o *shop.Order) { o.Quantity = 0 },
+		`quantity is not between`:                     func(o *shop.Order) { o.Quantity = -3 },
+		`quantity is not between 1 and 1000000`:       func(o *shop.Order) { o.Quantity = 1_000_001 },
+		`order "o2": totalCents is not between 0 and`: func(o *shop.Order) { o.TotalCents = -1 },
+		`totalCents is not between`:                   func(o *shop.Order) { o.TotalCents = 1<<53 + 1 },
+		`order "o2": currency is not USD`:             func(o *shop.Order) { o.Currency = "EUR" },
+		`order "o2": placedOn is not the day`:         func(o *shop.Order) { o.PlacedOn = "2001-05-06" },
+		`order "": it has no id`:                      func(o *shop.Order) { o.ID = "" },
 	} {
 		bad := order("o2", "c2", may5, 1, 100)
 		sound := customerOf(bad)
@@ -93,17 +93,17 @@ func TestAnOrderThatComesTwiceCountsOnce(t *testing.T) {
 func TestCustomersThatCannotBeRightAreRejected(t *testing.T) {
 	good, other := order("o1", "c1", may5, 2, 500), order("o2", "c2", may5, 1, 100)
 	for want, change := range map[string]func(*shop.Customer){
-		"its e-mail address is none":                           func(c *shop.Customer) { c.Email = "c2" },
-		"e-mail address is none":                               func(c *shop.Customer) { c.Email = "c2\x00@example.com" },
-		"0 orders with 1 items for 100 cents cannot be":        func(c *shop.Customer) { c.Orders = 0 },
-		"1 orders with 0 items for 100 cents cannot be":        func(c *shop.Customer) { c.Items = 0 },
-		"1 orders with 1 items for -1 cents cannot be":         func(c *shop.Customer) { c.SpentCents = -1 },
-		"are more than can be":                                 func(c *shop.Customer) { c.SpentCents = 1 << 60 },
-		`currency is "", not USD`:                              func(c *shop.Customer) { c.Currency = "" },
-		"are not two dates in order":                           func(c *shop.Customer) { c.FirstOrder = "2001-05-06" },
-		`firstOrder "yesterday"`:                               func(c *shop.Customer) { c.FirstOrder = "yesterday" },
-		"lastOrder is 2001-05-06: the totals are not those as": func(c *shop.Customer) { c.LastOrder = "2001-05-06" },
-		"another customer of the day has the same e-mail":      func(c *shop.Customer) { c.Email = "C1@Example.com" },
+		"its e-mail address is none":                            func(c *shop.Customer) { c.Email = "c2" },
+		"e-mail address is none":                                func(c *shop.Customer) { c.Email = "c2\x00@example.com" },
+		"spentCents cannot be: want at least one order":         func(c *shop.Customer) { c.Orders = 0 },
+		"no fewer items than orders":                            func(c *shop.Customer) { c.Items = 0 },
+		"no sum below zero":                                     func(c *shop.Customer) { c.SpentCents = -1 },
+		"are more than can be":                                  func(c *shop.Customer) { c.SpentCents = 1 << 60 },
+		`currency is not USD`:                                   func(c *shop.Customer) { c.Currency = "" },
+		"are not two dates in order":                            func(c *shop.Customer) { c.FirstOrder = "2001-05-06" },
+		`not two dates in order`:                                func(c *shop.Customer) { c.FirstOrder = "yesterday" },
+		"lastOrder is another day: the totals are not those as": func(c *shop.Customer) { c.LastOrder = "2001-05-06" },
+		"another customer of the day has the same e-mail":       func(c *shop.Customer) { c.Email = "C1@Example.com" },
 	} {
 		bad := customerOf(other)
 		change(&bad)
@@ -128,15 +128,20 @@ func TestOrdersAndCustomersThatContradictEachOtherFailTheRun(t *testing.T) {
 		change(&c)
 		return []shop.Customer{customerOf(one), c}
 	}
-	for want, customers := range map[string][]shop.Customer{
-		`order "o2" is of customer "c2", which GET /customers does not list`:      {customerOf(one)},
-		`the shop sent customer "c2" twice`:                                       {customerOf(one), customerOf(two), customerOf(two)},
-		`customer "c3" has 1 orders, 1 items and 7 cents`:                         {customerOf(one), customerOf(two), customerOf(order("o3", "c3", may5, 1, 7))},
-		`customer "c4" has 5 orders, 5 items and 9 cents in all since 2001-05-01`: {customerOf(one), customerOf(two), older},
-		`customer "c2" has 1 orders, 1 items and 99 cents in all`:                 changed(func(c *shop.Customer) { c.SpentCents = 99 }),
-		`customer "c2" has 1 orders, 2 items and 100 cents in all`:                changed(func(c *shop.Customer) { c.Items = 2 }), // new, so it has no others
-		`customer "c2" has 1 orders, 1 items and 100 cents in all since 2001-05-`: changed(func(c *shop.Customer) { c.FirstOrder = "2001-05-01" }),
+	for _, tc := range []struct {
+		want      string
+		customers []shop.Customer
+	}{
+		{`order "o2" is of customer "c2", which GET /customers does not list`, []shop.Customer{customerOf(one)}},
+		{`the shop sent customer "c2" twice`, []shop.Customer{customerOf(one), customerOf(two), customerOf(two)}},
+		{`customer "c3": firstOrder and the totals of GET /customers do not fit what GET /orders has of 2001-05-05`,
+			[]shop.Customer{customerOf(one), customerOf(two), customerOf(order("o3", "c3", may5, 1, 7))}},
+		{`customer "c4": firstOrder and the totals`, []shop.Customer{customerOf(one), customerOf(two), older}},
+		{`customer "c2": firstOrder and the totals`, changed(func(c *shop.Customer) { c.SpentCents = 99 })},
+		{`customer "c2": firstOrder and the totals`, changed(func(c *shop.Customer) { c.Items = 2 })}, // new, so it has no others
+		{`customer "c2": firstOrder and the totals`, changed(func(c *shop.Customer) { c.FirstOrder = "2001-05-01" })},
 	} {
+		want, customers := tc.want, tc.customers
 		w := worldOf(t, []shop.Order{one, two}, customers)
 		report, err := w.run(t, `{"date":"`+may5+`"}`)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "run it again") {
@@ -145,5 +150,44 @@ func TestOrdersAndCustomersThatContradictEachOtherFailTheRun(t *testing.T) {
 		if len(w.puts) != 0 || report.Rejected != nil {
 			t.Errorf("%s: wrote %v, rejected %v", want, w.puts, report.Rejected)
 		}
+	}
+}
+
+func TestReasonsHaveNoValuesOfTheRowsButIDs(t *testing.T) {
+	strange := order("o1", "c1", "ann@example.com", 4711, 4712)
+	strange.Currency = "ann@example.com"
+	negative := order("o2", "c2", may5, -4711, 4712)
+	cheap := order("o3", "c3", may5, 1, -4712)
+	foreign := order("o4", "c4", may5, 4711, 4712)
+	foreign.Currency = "ann@example.com"
+	fine := order("o5", "c5", may5, 1, 100)
+	odd := func(id string, change func(*shop.Customer)) shop.Customer {
+		c := customerOf(order("o5", id, may5, 1, 100))
+		change(&c)
+		return c
+	}
+	w := worldOf(t, []shop.Order{strange, negative, cheap, foreign, fine}, []shop.Customer{
+		customerOf(fine),
+		odd("c6", func(c *shop.Customer) { c.Email = "ann example com" }),
+		odd("c7", func(c *shop.Customer) { c.SpentCents = -4712 }),
+		odd("c8", func(c *shop.Customer) { c.SpentCents = 1 << 60 }),
+		odd("c9", func(c *shop.Customer) { c.Currency = "ann@example.com" }),
+		odd("c10", func(c *shop.Customer) { c.FirstOrder = "ann@example.com" }),
+		odd("c11", func(c *shop.Customer) { c.FirstOrder, c.LastOrder = "2000-07-11", "2000-07-11" }),
+	})
+	got := reasons(w.mustRun(t, `{"date":"`+may5+`"}`))
+	if len(got) != 10 {
+		t.Errorf("%d reasons %q", len(got), got)
+	}
+	for _, reason := range got {
+		for _, value := range []string{"example", "4711", "4712", "2000-07", "1152921504606846976"} {
+			if strings.Contains(reason, value) {
+				t.Errorf("reason %q has a value of the row", reason)
+			}
+		}
+	}
+	w = worldOf(t, []shop.Order{fine}, []shop.Customer{odd("c5", func(c *shop.Customer) { c.SpentCents, c.Items = 4711, 4712 })})
+	if _, err := w.run(t, `{"date":"`+may5+`"}`); err == nil || strings.Contains(err.Error(), "471") {
+		t.Errorf("error %v", err)
 	}
 }

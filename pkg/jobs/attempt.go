@@ -36,7 +36,7 @@ type attempt struct {
 
 	mu          sync.Mutex
 	counts      map[string]int64
-	saved       map[string]int64 // counts at the last checkpoint
+	saved       map[string]int64 // counts at this attempt's last checkpoint
 	before      map[string]int64 // counts that earlier attempts left
 	progress    json.RawMessage  // what the last checkpoint says
 	checkpoints int              // made by this attempt
@@ -76,7 +76,7 @@ func (a *attempt) logger(level slog.Leveler) *slog.Logger {
 }
 
 // checkpointVersion is the form of savedState. A checkpoint of another form is not understood: the run starts over.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 // savedState is what a Store keeps as a checkpoint: the job's own progress with what the framework adds.
 type savedState struct {
@@ -95,12 +95,11 @@ func (a *attempt) checkpoint(ctx context.Context, v any) error {
 	if err := a.alive(); err != nil {
 		return err
 	}
-	if err := a.keep(ctx); err != nil {
+	taken, err := a.keep(ctx)
+	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	state := savedState{Version: checkpointVersion, Counts: maps.Clone(a.counts), Rejected: a.rejects, Progress: progress}
-	a.mu.Unlock()
+	state := savedState{Version: checkpointVersion, Counts: taken.counts, Rejected: taken.rejects, Progress: progress}
 	state.Rejected.Some = state.Rejected.shown(a.config.Keep != nil)
 	if a.held {
 		if err := a.store(ctx, state); err != nil {
@@ -171,11 +170,23 @@ func (a *attempt) goOn(continued bool) error {
 	defer a.mu.Unlock()
 	a.progress, a.rejects, a.rejected = state.Progress, state.Rejected, state.Rejected.Rows
 	maps.Copy(a.counts, state.Counts)
-	a.before, a.saved, a.savedRows = state.Counts, state.Counts, state.Rejected
+	a.before = state.Counts
 	for _, x := range state.Rejected.Some {
 		a.someBytes += len(x.Row) + len(x.Reason)
 	}
 	return nil
+}
+
+// restart forgets what was counted and rejected so far, and where the run was.
+func (a *attempt) restart() {
+	a.keeping.Lock() // a part that is being written belongs to what is forgotten
+	defer a.keeping.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counts, a.before, a.rejects, a.rejected = map[string]int64{}, nil, rejects{}, 0
+	a.pending, a.someBytes = nil, 0
+	// What the store has is still the old checkpoint: only a new one is something to go on from.
+	a.progress, a.checkpoints = nil, 0
 }
 
 // alive checks the lease by the wall clock: a monotonic one stands still while an environment is frozen.

@@ -30,8 +30,8 @@ func check(name string, hasRun bool, c Config) error {
 	if !hasRun {
 		wrong = append(wrong, errors.New("Job.Run is nil"))
 	}
-	if c.Stack != "" && !isName(c.Stack, 128, "") {
-		wrong = append(wrong, fmt.Errorf("Config.Stack %q: want 1 to 128 letters, digits and hyphens", clip(c.Stack, nameLimit)))
+	if c.Stack != "" && !isName(c.Stack, 128, "_") {
+		wrong = append(wrong, fmt.Errorf("Config.Stack %q: want 1 to 128 letters, digits, hyphens and underscores", clip(c.Stack, nameLimit)))
 	}
 	if c.Namespace != "" && !isName(c.Namespace, 255, "._/#:") {
 		wrong = append(wrong, fmt.Errorf("Config.Namespace %q: want 1 to 255 letters, digits and . - _ / # :", clip(c.Namespace, nameLimit)))

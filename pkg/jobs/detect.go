@@ -189,7 +189,13 @@ func event(payload []byte) (Trigger, error) {
 	if err != nil {
 		return Trigger{}, err
 	}
-	t := Trigger{Kind: Event, ID: e.ID, Source: e.Source, DetailType: e.DetailType, Time: at, Payload: detail}
+	if len(e.ID) > 256 {
+		return Trigger{}, errors.New("id: want 1 to 256 characters")
+	}
+	t := Trigger{
+		Kind: Event, ID: e.ID, Source: e.Source, EventSource: e.Source, EventID: e.ID, DetailType: e.DetailType,
+		Time: at, Payload: detail,
+	}
 	if e.Source == "aws.events" && e.DetailType == "Scheduled Event" {
 		if len(e.Resources) == 0 || !isScheduleName(lastPart(e.Resources[0])) {
 			return Trigger{}, errors.New("of a scheduled rule: resources[0] is not the rule's ARN")
@@ -198,7 +204,7 @@ func event(payload []byte) (Trigger, error) {
 		t.Kind, t.ID, t.Source = Schedule, "", lastPart(e.Resources[0])
 		return t, nil
 	}
-	if e.ID == "" || len(e.ID) > 256 {
+	if e.ID == "" {
 		return Trigger{}, errors.New("id: want 1 to 256 characters")
 	}
 	return t, nil

@@ -50,7 +50,8 @@
 //   - An EventBridge event (keys detail-type and source): its detail is the payload. A classic rule with a schedule
 //     expression counts as a schedule, without params.
 //   - An SQS batch ({"Records": […]}): each message's body is a payload, or an EventBridge event that a rule has put
-//     into the queue. The answer names the messages that failed; the others are done. Turn ReportBatchItemFailures on.
+//     into the queue (what it says of itself stays in the [Trigger]). The answer names the messages that failed; the
+//     others are done. Turn ReportBatchItemFailures on.
 //   - A Step Functions batch ({"Items": […]}, and what all items share in "BatchInput"): each item is params. The answer
 //     is an array of reports; if an item failed, an error that says which. A single item is params by hand.
 //   - Any other object: params by hand. Nothing, and null, are {}.
@@ -77,6 +78,8 @@
 //   - A failed or unfinished one goes on, from its checkpoint, as the next attempt of the same run, by whatever way it
 //     comes: Lambda's retry, a redrive, a continuation. If a schedule's params were corrected meanwhile it starts over
 //     with the new ones.
+//   - But a run by hand that stopped more than 24 hours ago does not go on: invoked again, it begins anew. Who repeats
+//     such a request the next day wants it done, not its remains of the day before.
 //   - One that is under way is left alone: the report says "inProgress": true, without an error.
 //
 // A run holds its slot by a lease until the invocation's deadline (24 hours if there is none). Lambda's own retry has
@@ -109,23 +112,25 @@
 // this attempt, and fails if not. The other half is for saving and reporting.
 //
 // A checkpoint has the job's own progress (anything that marshals to JSON; keep it small, a cursor, not rows), the
-// counts and the rejected rows. What an attempt counted and rejected since its last checkpoint is dropped with it.
+// counts and the rejected rows. What an attempt counted and rejected since its last checkpoint is dropped with it. A job
+// that finds the checkpoint worthless, because its source was replaced, calls [Run].Restart.
 //
 // # Reports, logs and metrics
 //
 // Each run, each message and each item ends in exactly one [Report]: in the answer (not for a queue), in the [Store],
-// and in one log line ("msg": "report"), there without the contents of rejected rows, which may be personal. Log lines
-// are JSON with job, runId, slot and requestId. A panic fails the run; its stack is in the log alone.
+// for [Config].Report, and in one log line ("msg": "report"), there without the contents of rejected rows, which may be
+// personal. Log lines are JSON with job, runId, slot and requestId. A panic fails the run; its stack is in the log alone.
 //
 // Beside the report stands one line in CloudWatch's embedded metric format, with the job as the only dimension:
 // finished, failed, unfinished, duplicate, inProgress (0 or 1), duration, requests, retries, tokens, secretReads,
-// throttled, waited, rejected, and the job's counts, up to 100 in all. They are this attempt's, so that their sums over
-// time are right. Characters other than letters, digits and _ . - become _; a count called like one of the above has
-// count_ before its name.
+// throttled, waited, rejected, and the job's counts, up to 100 in all. They are this attempt's, and of one
+// that is continued those at its last checkpoint, so that their sums over time are right. Characters other than
+// letters, digits and _ . - become _; a count called like one of the above has count_ before its name.
 //
 // Rejected rows ([Run].Reject) are written by [Config].Keep as rejected/RUNID/00001.ndjson and so on: a part at each
 // checkpoint and at the end. A repeated attempt writes the same parts again, so that the parts a report names have each
-// row once. If they cannot be written the run fails: nothing is lost silently.
+// row once: the parts 1 to [Rejected].Parts, of which it gives the places of the first ten. If they cannot be written
+// the run fails: nothing is lost silently.
 //
 // # Errors
 //

@@ -31,7 +31,7 @@ var ErrUnfinished = errors.New("unfinished: stopped before the deadline")
 
 // Config is what a job runs with. The zero value runs it in memory, logging to standard error.
 type Config struct {
-	// Stack is the deployment's name, the first part of every slot. Empty: "local".
+	// Stack is the deployment's name, the first part of every slot: letters, digits, - and _. Empty: "local".
 	Stack string
 	// Store keeps slots, checkpoints and reports. Nil: a NewMemoryStore.
 	Store Store
@@ -47,6 +47,10 @@ type Config struct {
 	// Settle is called when a run has ended, before its report is made and answered, with at most a second: it lets
 	// what is in flight end, because the environment may be frozen right after (m2m.Source.Wait). Nil: nothing.
 	Settle func(ctx context.Context)
+	// Report is called with the report of each run, message and item, before the answer is made: the answer to a queue
+	// does not have them. Runs that the handler does at the same time call it at the same time. A panic in it goes to
+	// the log alone. Nil: nothing.
+	Report func(Report)
 	// Margin is how long before the deadline a run stops by itself. Zero: a tenth of the time there is, at least 2
 	// and at most 30 seconds. It is never more than half of the time there is.
 	Margin time.Duration

@@ -214,7 +214,7 @@ func (a *attempt) outcome(ctx context.Context, err error) (Outcome, error) {
 		}
 		return OutcomeFailed, fmt.Errorf("%w without a checkpoint from this attempt: it would never get on; call Checkpoint before", err)
 	}
-	if wrong := a.keep(ctx); wrong != nil {
+	if _, wrong := a.keep(ctx); wrong != nil {
 		err = errors.Join(err, wrong)
 	}
 	a.mu.Lock()

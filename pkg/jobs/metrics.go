@@ -28,14 +28,19 @@ type metric struct {
 	Unit string
 }
 
-// added are the metrics of an attempt that did some work.
+// added are the metrics of an attempt that did some work. Of one that is continued count only those at its last
+// checkpoint: what it did since will be done, and counted, again.
 func (a *attempt) added(outcome Outcome, used Usage) metrics {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	counts, rows := a.counts, a.rejects.Rows
+	if outcome == OutcomeUnfinished {
+		counts, rows = a.saved, a.savedRows.Rows
+	}
 	now := a.config.Now()
 	m := metrics{
 		outcome: outcome, at: now, duration: max(0, now.Sub(a.started)), usage: used,
-		rejected: a.rejects.Rows - a.rejected, counts: maps.Clone(a.counts),
+		rejected: rows - a.rejected, counts: maps.Clone(counts),
 	}
 	for name, n := range a.before {
 		m.counts[name] -= n

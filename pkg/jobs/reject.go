@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
 const (
 	someRows     = 10      // how many rejected rows a report shows when all of them are kept
+	someParts    = 10      // how many parts it names
+	reasonLimit  = 1 << 10 // how much of a reason is kept, in bytes
 	allRows      = 1000    // how many it has when none is kept
 	allRowsBytes = 1 << 20 // and how much they may be together
 	// pendingBytes is how much may wait for the next Checkpoint: more is written out early. A repeated attempt comes to
@@ -17,12 +20,32 @@ const (
 	pendingBytes = 4 << 20
 )
 
-// rejects are the rows that a run kept back, over all its attempts, as its checkpoints have them.
+// rejects are the rows that a run kept back, over all its attempts, as its checkpoints have them. Their size has a
+// bound, however many rows there are.
 type rejects struct {
-	Rows int64       `json:"rows,omitempty"`
-	Kept []string    `json:"kept,omitempty"` // one a part: their number names the next part
-	Some []Rejection `json:"some,omitempty"`
+	Rows  int64       `json:"rows,omitempty"`
+	Parts int         `json:"parts,omitempty"` // their number names the next part
+	Kept  []string    `json:"kept,omitempty"`  // where the first someParts are
+	Some  []Rejection `json:"some,omitempty"`
 }
+
+// add notes another part.
+func (r *rejects) add(where string) {
+	r.Parts++
+	if len(r.Kept) < someParts {
+		// What a snapshot has of the list must not change.
+		r.Kept = append(slices.Clip(r.Kept), where)
+	}
+}
+
+// snapshot is what a checkpoint has of an attempt.
+type snapshot struct {
+	counts  map[string]int64
+	rejects rejects
+}
+
+// snapshot needs a.mu.
+func (a *attempt) snapshot() snapshot { return snapshot{maps.Clone(a.counts), a.rejects} }
 
 // shown are the rows of a report or a checkpoint: a few if all are kept, else all that there is room for.
 func (r rejects) shown(kept bool) []Rejection {
@@ -36,7 +59,7 @@ func (a *attempt) reject(x Rejection) {
 	if len(x.Row) > 0 && !json.Valid(x.Row) {
 		x.Row = quoted(string(x.Row))
 	}
-	x.Row = bytes.Clone(x.Row)
+	x.Row, x.Reason = bytes.Clone(x.Row), clip(x.Reason, reasonLimit)
 	line, err := json.Marshal(x)
 	if err != nil { // a Rejection is a number, strings and valid JSON
 		line = quoted(x.Reason)
@@ -54,7 +77,7 @@ func (a *attempt) reject(x Rejection) {
 	}
 	a.mu.Unlock()
 	if early {
-		if err := a.keep(a.runContext); err != nil {
+		if _, err := a.keep(a.runContext); err != nil {
 			// Nothing more is held in memory: the run is going to fail with this error, and its repetition rejects
 			// these rows again.
 			a.mu.Lock()
@@ -64,19 +87,18 @@ func (a *attempt) reject(x Rejection) {
 	}
 }
 
-// keep writes the rows that wait as the next part.
-func (a *attempt) keep(ctx context.Context) error {
-	if a.config.Keep == nil {
-		return nil
-	}
+// keep writes the rows that wait as the next part, and returns what the attempt has counted and rejected up to these
+// rows: what comes while they are written is not kept yet, and belongs to the next checkpoint.
+func (a *attempt) keep(ctx context.Context) (snapshot, error) {
 	a.keeping.Lock()
 	defer a.keeping.Unlock()
 	a.mu.Lock()
-	data, part, err := a.pending, len(a.rejects.Kept)+1, a.keepErr
+	data, part, err := a.pending, a.rejects.Parts+1, a.keepErr
 	a.pending = nil
+	taken := a.snapshot()
 	a.mu.Unlock()
 	if err != nil || len(data) == 0 {
-		return err
+		return taken, err
 	}
 	name := fmt.Sprintf("rejected/%s/%05d.ndjson", a.id, part)
 	var where string
@@ -88,10 +110,11 @@ func (a *attempt) keep(ctx context.Context) error {
 	defer a.mu.Unlock()
 	if err != nil {
 		a.pending = append(data, a.pending...)
-		return fmt.Errorf("keeping rejected rows as %s: %w", name, err)
+		return taken, fmt.Errorf("keeping rejected rows as %s: %w", name, err)
 	}
-	a.rejects.Kept = append(a.rejects.Kept, where)
-	return nil
+	a.rejects.add(where)
+	taken.rejects.add(where)
+	return taken, nil
 }
 
 func quoted(s string) json.RawMessage {

@@ -240,3 +240,164 @@ func TestARowThatIsNotJSONIsKeptAsAString(t *testing.T) {
 		t.Errorf("kept are %v", got)
 	}
 }
+
+func TestManyPartsMakeNeitherReportNorCheckpointLonger(t *testing.T) {
+	const parts = 300
+	var s shelf
+	store := jobs.NewMemoryStore(nil)
+	sizes := map[int]int{}
+	attempt := 0
+	h := jobs.Handler(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+		attempt++
+		var row int
+		if _, err := run.Resume(&row); err != nil {
+			return err
+		}
+		for row++; row <= parts; row++ {
+			reject(run, row)
+			if err := run.Checkpoint(ctx, row); err != nil {
+				return err
+			}
+			record, err := store.Get(ctx, run.Slot)
+			if err != nil {
+				return err
+			}
+			sizes[row] = len(record.Checkpoint)
+			if attempt == 1 && row == parts/2 {
+				return errBroken
+			}
+		}
+		return nil
+	}), jobs.Config{Log: io.Discard, Keep: s.keep, Store: store})
+	if _, err := invoke(t, t.Context(), h, nightly); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	report := mustInvoke(t, t.Context(), h, nightly)
+	if len(s.files) != parts || report.Rejected.Rows != parts || report.Rejected.Parts != parts || len(report.Rejected.Kept) != 10 {
+		t.Errorf("%d files, the report has %d rows in %d parts and names %d", len(s.files), report.Rejected.Rows, report.Rejected.Parts, len(report.Rejected.Kept))
+	}
+	var names []string
+	for part := range report.Rejected.Parts {
+		names = append(names, fmt.Sprintf("rejected/%s/%05d.ndjson", report.RunID, part+1))
+	}
+	if got := s.lines(t, names); len(got) != parts || !slices.IsSorted(got) || got[0] != 1 || got[parts-1] != parts {
+		t.Errorf("the parts have the rows %v", got)
+	}
+	if sizes[parts] > sizes[20]+10 {
+		t.Errorf("a checkpoint has %d bytes after 20 parts and %d after %d", sizes[20], sizes[parts], parts)
+	}
+}
+
+func TestARowRejectedWhileACheckpointIsMadeBelongsToTheNext(t *testing.T) {
+	var s shelf
+	var run *jobs.Run[echoParams]
+	attempt := 0
+	keep := func(ctx context.Context, name string, data []byte) (string, error) {
+		if attempt == 1 && strings.HasSuffix(name, "00001.ndjson") {
+			reject(run, 2) // another goroutine of the job's, whose row the checkpoint is not about
+			run.Count("rejected", 1)
+		}
+		return s.keep(ctx, name, data)
+	}
+	h := jobs.Handler(echo(func(ctx context.Context, r *jobs.Run[echoParams]) error {
+		attempt++
+		run = r
+		ok, err := run.Resume(new(int))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			reject(run, 1)
+			run.Count("rejected", 1)
+			return errors.Join(run.Checkpoint(ctx, 1), errBroken)
+		}
+		reject(run, 2)
+		run.Count("rejected", 1)
+		return nil
+	}), jobs.Config{Log: io.Discard, Keep: keep})
+	if _, err := invoke(t, t.Context(), h, nightly); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	report := mustInvoke(t, t.Context(), h, nightly)
+	if got := s.lines(t, report.Rejected.Kept); !slices.Equal(got, []int{1, 2}) || report.Rejected.Rows != 2 || report.Counts["rejected"] != 2 {
+		t.Errorf("kept are %v, the report has %d rows and counts %v", got, report.Rejected.Rows, report.Counts)
+	}
+}
+
+func TestARestartedRunReportsOnlyWhatItDidSince(t *testing.T) {
+	var s shelf
+	var log logBuffer
+	attempt := 0
+	h := jobs.Handler(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+		attempt++
+		if attempt > 1 {
+			reject(run, 90)
+			run.Restart()
+			if ok, err := run.Resume(new(int)); ok || err != nil {
+				t.Errorf("Resume after Restart: %v, %v", ok, err)
+			}
+		}
+		if attempt == 2 {
+			return jobs.ErrUnfinished // with the old checkpoint in the store
+		}
+		for row := range 6 / attempt {
+			reject(run, 10*attempt+row)
+			run.Count("rows", 1)
+			if err := run.Checkpoint(ctx, row); err != nil {
+				return err
+			}
+		}
+		if attempt == 1 {
+			return errBroken
+		}
+		return nil
+	}), jobs.Config{Log: &log, Keep: s.keep})
+	if _, err := invoke(t, t.Context(), h, nightly); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	report, err := invoke(t, t.Context(), h, nightly)
+	if err == nil || report.Outcome != jobs.OutcomeFailed || report.Rejected != nil || len(report.Counts) != 0 {
+		t.Errorf("without a checkpoint since Restart: %v, %+v", err, report)
+	}
+	report = mustInvoke(t, t.Context(), h, nightly)
+	if report.Attempt != 3 || report.Counts["rows"] != 2 || report.Rejected.Rows != 2 || report.Rejected.Parts != 2 {
+		t.Errorf("report %+v, rejected %+v", report, report.Rejected)
+	}
+	if got := s.lines(t, report.Rejected.Kept); !slices.Equal(got, []int{30, 31}) {
+		t.Errorf("kept are %v", got)
+	}
+	if metrics := log.metrics(t); metrics[2]["rows"] != 2.0 || metrics[2]["rejected"] != 2.0 {
+		t.Errorf("metrics of the last attempt %v", metrics[2])
+	}
+}
+
+func TestAReasonIsBounded(t *testing.T) {
+	h := jobs.Handler(echo(func(_ context.Context, run *jobs.Run[echoParams]) error {
+		run.Reject(jobs.Rejection{Reason: strings.Repeat("é", 1<<20)})
+		return nil
+	}), jobs.Config{Log: io.Discard})
+	if n := len(mustInvoke(t, t.Context(), h, nightly).Rejected.Some[0].Reason); n < 1000 || n > 1030 {
+		t.Errorf("a reason of %d bytes", n)
+	}
+}
+
+func TestRowsThatAreNotKeptHaveABoundOverAllAttempts(t *testing.T) {
+	attempt := 0
+	h := jobs.Handler(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+		attempt++
+		for line := range 9 {
+			run.Reject(jobs.Rejection{Line: line + 1, Row: json.RawMessage(`"` + strings.Repeat("x", 100_000) + `"`)})
+		}
+		if err := run.Checkpoint(ctx, 1); err != nil || attempt == 3 {
+			return err
+		}
+		return jobs.ErrUnfinished
+	}), jobs.Config{Log: io.Discard, Continue: func(context.Context, jobs.Continuation) error { return nil }})
+	var report jobs.Report
+	for range 3 {
+		report = mustInvoke(t, t.Context(), h, nightly)
+	}
+	if n := len(report.Rejected.Some); report.Rejected.Rows != 27 || n != 10 {
+		t.Errorf("of %d rows of 100 kB the report has %d", report.Rejected.Rows, n)
+	}
+}

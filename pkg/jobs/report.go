@@ -42,9 +42,10 @@ type Report struct {
 
 // Rejected are the rows that were kept back.
 type Rejected struct {
-	Rows int64       `json:"rows"`           // of all attempts of the run
-	Kept []string    `json:"kept,omitempty"` // where they are, as NDJSON of Rejection
-	Some []Rejection `json:"some,omitempty"` // the first 10; the first 1,000, at most 1 MB, if they are not kept
+	Rows  int64       `json:"rows"`            // of all attempts of the run
+	Parts int         `json:"parts,omitempty"` // in how many files they are, as NDJSON of Rejection
+	Kept  []string    `json:"kept,omitempty"`  // where the first 10 parts are; the others beside them: rejected/RUNID/%05d.ndjson, from 1
+	Some  []Rejection `json:"some,omitempty"`  // the first 10; the first 1,000, at most 1 MB, if they are not kept
 }
 
 // logged is the report as the log has it: without the rejected rows' contents, which are personal, and few of them,
@@ -83,7 +84,7 @@ func (a *attempt) report(outcome Outcome, used Usage, err error) Report {
 	}
 	if rows.Rows > 0 {
 		kept := a.config.Keep != nil && (len(a.pending) == 0 || outcome == OutcomeUnfinished) && a.keepErr == nil
-		r.Rejected = &Rejected{Rows: rows.Rows, Kept: rows.Kept, Some: rows.shown(kept)}
+		r.Rejected = &Rejected{Rows: rows.Rows, Parts: rows.Parts, Kept: rows.Kept, Some: rows.shown(kept)}
 	}
 	if err != nil {
 		r.Error = clip(err.Error(), errorLimit)
@@ -91,7 +92,7 @@ func (a *attempt) report(outcome Outcome, used Usage, err error) Report {
 	return r
 }
 
-// write puts the report into the log, whatever its level is, and the metrics beside it.
+// write puts the report into the log, whatever its level is, and the metrics beside it, and hands it on.
 func (a *attempt) write(r Report, m metrics) {
 	level := slog.LevelInfo
 	switch r.Outcome {
@@ -103,5 +104,11 @@ func (a *attempt) write(r Report, m metrics) {
 	a.logger(slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())
 	if err := m.write(a); err != nil {
 		a.log.Error("writing the metrics", "error", err)
+	}
+	if a.config.Report == nil {
+		return
+	}
+	if err := guard(a.log, func() error { a.config.Report(r); return nil }); err != nil {
+		a.log.Error("handing on the report", "error", clip(err.Error(), errorLimit))
 	}
 }

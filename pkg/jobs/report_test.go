@@ -130,6 +130,9 @@ func TestMetricsOfAllAttemptsAddUpToTheRuns(t *testing.T) {
 		if err := run.Checkpoint(ctx, attempt); err != nil || attempt == 3 {
 			return err
 		}
+		// The next attempt does this again, and counts it.
+		run.Count("changed", 100)
+		run.Reject(jobs.Rejection{Line: 100})
 		return jobs.ErrUnfinished
 	}), jobs.Config{Log: &log, Continue: func(context.Context, jobs.Continuation) error { return nil }})
 	var report jobs.Report
@@ -205,6 +208,7 @@ func TestAPanicInWhatTheConfigurationGivesDoesNotEndTheProcess(t *testing.T) {
 		"Keep":     {jobs.Config{Keep: func(context.Context, string, []byte) (string, error) { boom(); return "", nil }}, false},
 		"Continue": {jobs.Config{Continue: func(context.Context, jobs.Continuation) error { boom(); return nil }}, false},
 		"Settle":   {jobs.Config{Settle: func(context.Context) { boom() }}, true},
+		"Report":   {jobs.Config{Report: func(jobs.Report) { boom() }}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.config.Log = io.Discard
@@ -219,6 +223,50 @@ func TestAPanicInWhatTheConfigurationGivesDoesNotEndTheProcess(t *testing.T) {
 				t.Errorf("error is %v", err)
 			}
 		})
+	}
+}
+
+func TestEveryRunsReportIsHandedOn(t *testing.T) {
+	for name, payload := range map[string]string{
+		"a queue's batch":        queue(t, "rows", `{"date":"a"}`, `not JSON`, `{"date":"b"}`),
+		"a Step Functions batch": `{"Items":[{"date":"a"},{"dat":"x"},{"date":"b"}]}`,
+	} {
+		var log logBuffer
+		var got []string
+		h := jobs.Handler(echo(func(_ context.Context, run *jobs.Run[echoParams]) error {
+			reject(run, 1)
+			return nil
+		}), jobs.Config{Log: &log, Report: func(r jobs.Report) {
+			rows := 0
+			if r.Rejected != nil {
+				rows = len(r.Rejected.Some[0].Row)
+			}
+			got = append(got, fmt.Sprint(r.Outcome, " ", rows > 0))
+		}})
+		if _, err := h.Invoke(t.Context(), []byte(payload)); (err == nil) != strings.Contains(payload, "Records") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff([]string{"done true", "failed false", "done true"}, got); diff != "" {
+			t.Errorf("%s: reports (-want +got):\n%s", name, diff)
+		}
+	}
+	var got []jobs.Report
+	h := jobs.Handler(echo(well), jobs.Config{Log: io.Discard, Report: func(r jobs.Report) { got = append(got, r) }})
+	first, second := mustInvoke(t, t.Context(), h, nightly), mustInvoke(t, t.Context(), h, nightly)
+	if diff := cmp.Diff([]jobs.Report{first, second}, got, cmp.Transformer("JSON", marshaled)); diff != "" {
+		t.Errorf("a single run's reports, the duplicate's too (-want +got):\n%s", diff)
+	}
+}
+
+func marshaled(r jobs.Report) string {
+	data, err := json.Marshal(r)
+	return fmt.Sprint(string(data), err)
+}
+
+func TestAStackMayBeCalledAsALambdaFunction(t *testing.T) {
+	h := jobs.Handler(echo(well), jobs.Config{Log: io.Discard, Stack: "shop_jobs-Daily1"})
+	if report := mustInvoke(t, t.Context(), h, nightly); report.Slot != "shop_jobs-Daily1/echo/nightly/2026-11-24T03:00:00Z" {
+		t.Errorf("slot %s", report.Slot)
 	}
 }
 

@@ -41,7 +41,7 @@ func (r *Run[P]) Count(name string, n int64) {
 type Rejection struct {
 	Line   int             `json:"line"`          // where it stands in the source, from 1; zero: it has no line
 	Kind   string          `json:"kind"`          // "rejected", or another name the job counts it under
-	Reason string          `json:"reason"`        // what is wrong and what to do about it; is logged, so no personal data
+	Reason string          `json:"reason"`        // what is wrong and what to do about it, at most 1 KB; is logged, so no personal data
 	Row    json.RawMessage `json:"row,omitempty"` // the row as it came; a JSON string if it is not JSON; is not logged
 }
 
@@ -83,6 +83,12 @@ func (r *Run[P]) Resume(v any) (bool, error) {
 	}
 	return true, nil
 }
+
+// Restart begins the run's work again from nothing, where what earlier attempts did does not count any more (their
+// source was replaced, say): it drops all that was counted and rejected so far, and Resume finds no checkpoint. Parts
+// of rejected rows are numbered from 1 again and replace the old ones; old ones above Rejected.Parts mean nothing. Call
+// it before anything is counted. In the Store the old checkpoint stands until the next one.
+func (r *Run[P]) Restart() { r.attempt.restart() }
 
 // TimeLeft is how long the run may still work before it should stop by itself, by checkpoint and ErrUnfinished.
 // It is zero or negative when it should stop now. Without a deadline it is very long.

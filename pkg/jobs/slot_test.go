@@ -126,6 +126,25 @@ func TestARunByHandResumesIfUnfinishedAndRunsAnewIfFinished(t *testing.T) {
 	}
 }
 
+func TestARunByHandThatFailedWeeksAgoIsNotGoneOnWith(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	h := jobs.Handler(echo(func(_ context.Context, run *jobs.Run[echoParams]) error {
+		if !run.Trigger.Time.Equal(now) {
+			t.Errorf("on %v the run is of %v", now, run.Trigger.Time)
+		}
+		return errBroken
+	}), jobs.Config{Log: io.Discard, Now: func() time.Time { return now }})
+	first, err := invoke(t, request(t.Context(), "r1"), h, `{}`)
+	if !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	now = now.AddDate(0, 0, 18)
+	second, err := invoke(t, request(t.Context(), "r2"), h, `{}`)
+	if !errors.Is(err, errBroken) || second.RunID == first.RunID || second.Attempt != 1 {
+		t.Errorf("%v, run %s attempt %d after run %s", err, second.RunID, second.Attempt, first.RunID)
+	}
+}
+
 func TestADeliveryRepeatedAfterTheEndIsADuplicateByHandToo(t *testing.T) {
 	h := jobs.Handler(echo(well), jobs.Config{Log: io.Discard})
 	mustInvoke(t, request(t.Context(), "r1"), h, `{}`)
@@ -321,7 +340,7 @@ func TestAScheduleWithCorrectedParamsStartsItsFailedSlotOver(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		want := map[int]string{1: "bad false", 2: "good false", 3: "good true"}[step]
+		want := map[int]string{1: "bad false", 2: "good false", 3: "good true", 4: "good true"}[step]
 		if got := fmt.Sprint(run.Params.Date, " ", ok); got != want {
 			t.Errorf("attempt %d is %s, want %s", step, got, want)
 		}
@@ -332,7 +351,7 @@ func TestAScheduleWithCorrectedParamsStartsItsFailedSlotOver(t *testing.T) {
 		switch step {
 		case 1:
 			return errBroken
-		case 2:
+		case 2, 3:
 			return jobs.ErrUnfinished
 		}
 		return nil
@@ -350,8 +369,13 @@ func TestAScheduleWithCorrectedParamsStartsItsFailedSlotOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := mustInvoke(t, t.Context(), h, string(payload))
-	if third.Outcome != jobs.OutcomeDone || third.Counts["tries"] != 2 {
+	if third.Outcome != jobs.OutcomeUnfinished || third.Counts["tries"] != 2 {
 		t.Errorf("the continuation reports %+v", third)
+	}
+	// The checkpoint of a continuation still says which params count.
+	fourth := mustInvoke(t, t.Context(), h, string(payload))
+	if fourth.Outcome != jobs.OutcomeDone || fourth.Attempt != 4 || fourth.Counts["tries"] != 3 {
+		t.Errorf("the second continuation reports %+v", fourth)
 	}
 }
 

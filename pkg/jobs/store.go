@@ -21,6 +21,9 @@ var (
 	ErrNotFound = errors.New("no such run")
 )
 
+// resumedWithin is how long after its last sign of life a run is gone on with by hand.
+const resumedWithin = 24 * time.Hour
+
 // State is where a run stands.
 type State string
 
@@ -40,7 +43,7 @@ type Claim struct {
 	Owner   string          // the Lambda request id: a claim by the same owner takes its own lease over
 	Trigger json.RawMessage // kept with the run, for its continuations
 	Until   time.Time       // the end of the lease
-	Rerun   bool            // a run that another owner finished does not refuse: a new one begins
+	Rerun   bool            // a run that another owner finished does not refuse, and one that stopped long ago does not go on: a new one begins
 }
 
 // Record is what a Store has of a slot's newest run.
@@ -64,7 +67,8 @@ type Record struct {
 type Store interface {
 	// Claim takes the slot until c.Until. A new slot, and a finished one with c.Rerun, begins a new run; an unfinished
 	// or failed one, one whose lease has ended, and one that the same owner holds goes on with Attempt and Fence one
-	// higher. Otherwise the error matches ErrDone or ErrHeld, with the record as it stands. Claim.On decides all this.
+	// higher, unless c.Rerun comes from another owner more than 24 hours after it was last Updated: then a new run
+	// begins. Otherwise the error matches ErrDone or ErrHeld, with the record as it stands. Claim.On decides all this.
 	Claim(ctx context.Context, c Claim) (Record, error)
 	// Checkpoint saves a checkpoint under the lease that r (from Claim) stands for, or fails with ErrLeaseLost.
 	Checkpoint(ctx context.Context, r Record, checkpoint json.RawMessage) error
@@ -100,6 +104,10 @@ func (c Claim) On(last *Record, now time.Time) (Record, error) {
 		return last.Clone(), fmt.Errorf("claiming slot %q: %w", c.Slot, ErrDone)
 	case last.State == Running && last.Owner != c.Owner && now.Before(last.Until):
 		return last.Clone(), fmt.Errorf("claiming slot %q: %w, until %s", c.Slot, ErrHeld, last.Until.UTC().Format(time.RFC3339))
+	// Without its monotonic reading a time is compared by the wall clock, which a freeze does not stop.
+	case c.Rerun && last.Owner != c.Owner && now.Round(0).Sub(last.Updated) > resumedWithin:
+		fresh.Fence = last.Fence + 1
+		return fresh, nil
 	}
 	on := last.Clone()
 	on.Owner, on.State, on.Until, on.Updated = c.Owner, Running, c.Until, now

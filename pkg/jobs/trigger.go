@@ -22,12 +22,16 @@ const (
 type Trigger struct {
 	// Kind is empty if it could not be found out.
 	Kind Kind `json:"kind"`
-	// ID is the event's or message's id. Empty for a schedule and a run by hand.
+	// ID is the event's or message's id: what a repeated delivery is told by. Empty for a schedule and a run by hand.
 	ID string `json:"id,omitempty"`
 	// Source is the schedule's name, the event's source, or the queue's ARN.
 	Source string `json:"source,omitempty"`
-	// DetailType of an event, also of one that came through a queue.
-	DetailType string `json:"detailType,omitempty"`
+	// EventSource, EventID and DetailType are what an EventBridge event says of itself, whichever way it came: directly,
+	// by a scheduled rule, or through a queue, where ID and Source are the message's. EventSource is "aws.s3", say.
+	// Empty for what is no event.
+	EventSource string `json:"eventSource,omitempty"`
+	EventID     string `json:"eventId,omitempty"`
+	DetailType  string `json:"detailType,omitempty"`
 	// Time is the scheduled time, or the event's. For others, when the run's first invocation began.
 	Time time.Time `json:"time"`
 	// Payload is what the trigger carries: an event's detail, a message's body, params. Always a JSON object.

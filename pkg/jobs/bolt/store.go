@@ -25,6 +25,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -67,14 +69,15 @@ type listing struct {
 }
 
 // Open opens the state file at path, or makes it (mode 0600; its directory must be there). It waits a second for
-// another process to leave the file; after that the error says to wait or to use another file.
+// another process to leave the file; after that the error says to wait or to use another file. A file that was cut off
+// is refused.
 func Open(path string) (*Store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("opening state file %q: another m2mjobs process is using it: wait until it has ended, or use another file", path)
+	if err := checkSize(path); err != nil {
+		return nil, opening(path, err)
 	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
 	if err != nil {
-		return nil, fmt.Errorf("opening state file %q: %w", path, err)
+		return nil, opening(path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{slotsBucket, runsBucket} {
@@ -88,6 +91,38 @@ func Open(path string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("preparing state file %q: %w", path, err), db.Close())
 	}
 	return &Store{db: db, session: rand.Text()}, nil
+}
+
+func opening(path string, err error) error {
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("opening state file %q: another m2mjobs process is using it: wait until it has ended, or use another file", path)
+	}
+	return fmt.Errorf("opening state file %q: %w", path, err)
+}
+
+// checkSize refuses a file that was cut off. bbolt maps it into memory, and to read a page that is not there ends the
+// process by a signal; a read-only open reads the file's first two pages alone.
+func checkSize(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil // Open makes it
+	}
+	if err != nil {
+		return err
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+	if err != nil {
+		return err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(path) // again: now nobody is writing
+		if err == nil && info.Size() < tx.Size() {
+			err = fmt.Errorf("it was cut off: it has %d bytes, and there were %d: restore it from a copy, or delete it "+
+				"to begin with nothing remembered", info.Size(), tx.Size())
+		}
+		return err
+	})
+	return errors.Join(err, db.Close())
 }
 
 // Close ends the use of the file, once transactions under way are done.

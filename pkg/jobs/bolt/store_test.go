@@ -206,3 +206,40 @@ func TestAFileThatIsNoStateFileIsNamed(t *testing.T) {
 		t.Errorf("opening another file: %v", err)
 	}
 }
+
+func TestAFileThatWasCutOffIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	store, err := bolt.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		c := claim(fmt.Sprint(i))
+		c.Slot, c.Trigger = fmt.Sprint("local/job/", i), json.RawMessage(`"`+strings.Repeat("x", 10_000)+`"`)
+		if _, err := store.Claim(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	for _, size := range []int{1, 100, page, 2 * page, 3 * page, 10*page + 1, len(whole) / 4} {
+		cut := filepath.Join(t.TempDir(), "cut.db")
+		if err := os.WriteFile(cut, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := bolt.Open(cut)
+		if err == nil || !strings.Contains(err.Error(), cut) {
+			t.Errorf("cut to %d of %d bytes: %v", size, len(whole), err)
+		}
+		if size > 2*page && !strings.Contains(fmt.Sprint(err), fmt.Sprintf("it was cut off: it has %d bytes", size)) {
+			t.Errorf("cut to %d of %d bytes: %v", size, len(whole), err)
+		}
+	}
+	open(t, path)
+}

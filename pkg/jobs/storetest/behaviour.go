@@ -90,7 +90,7 @@ func goesOn(t *testing.T, s *suite, state jobs.State) {
 	began := s.clock()
 	s.pass(time.Second)
 	next := s.claim(slot, "b")
-	next.Rerun = true // makes no difference: the run is not done
+	next.Rerun = true // makes no difference: the run is not done, and not of another day
 	second := s.mustClaim(next)
 	s.expect(second, "run-of-a", jobs.Running, 2, `{"at":2}`, `{"n":1}`)
 	if !second.Started.Equal(began) || string(second.Trigger) != string(c.Trigger) || second.Owner != "b" || second.Fence <= first.Fence {
@@ -98,6 +98,42 @@ func goesOn(t *testing.T, s *suite, state jobs.State) {
 	}
 	s.mustFinish(second, jobs.Done, `{"n":2}`)
 	s.expect(s.mustGet(slot), "run-of-a", jobs.Done, 2, `{"at":2}`, `{"n":2}`)
+}
+
+func stale(t *testing.T, s *suite) {
+	const long = 24*time.Hour + time.Second
+	byHand := func(owner string) jobs.Claim {
+		c := s.claim(slot, owner)
+		c.Rerun = true
+		return c
+	}
+	first := s.mustClaim(byHand("a"))
+	s.mustCheckpoint(first, `{"at":1}`)
+	s.mustFinish(first, jobs.Failed, `{"n":1}`)
+	s.pass(24 * time.Hour)
+	second := s.mustClaim(byHand("b"))
+	s.expect(second, "run-of-a", jobs.Running, 2, `{"at":1}`, `{"n":1}`)
+	s.mustFinish(second, jobs.Unfinished, `{"n":2}`)
+	s.pass(long)
+	third := s.mustClaim(s.claim(slot, "c")) // a schedule's slot, or a continuation: it goes on however late
+	s.expect(third, "run-of-a", jobs.Running, 3, `{"at":1}`, `{"n":2}`)
+	s.mustFinish(third, jobs.Unfinished, `{"n":3}`)
+	s.pass(long)
+	fourth := s.mustClaim(byHand("c")) // the same request again
+	s.expect(fourth, "run-of-a", jobs.Running, 4, `{"at":1}`, `{"n":3}`)
+	for i, state := range []jobs.State{jobs.Failed, jobs.Unfinished, jobs.Running} {
+		if state != jobs.Running { // else it died under its lease
+			s.mustFinish(fourth, state, `{"n":4}`)
+		}
+		s.pass(long)
+		owner := fmt.Sprint("d", i)
+		anew := s.mustClaim(byHand(owner))
+		s.expect(anew, "run-of-"+owner, jobs.Running, 1, "", "")
+		if anew.Fence <= fourth.Fence || !anew.Started.Equal(s.clock()) {
+			t.Errorf("record is %+v, want a higher fence than %d and a start now", anew, fourth.Fence)
+		}
+		fourth = anew
+	}
 }
 
 func expired(t *testing.T, s *suite) {

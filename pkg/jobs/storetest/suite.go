@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open) {
 		{"a finished run of the same owner is not run anew", rerunOwn},
 		{"an unfinished run goes on from its checkpoint", unfinished},
 		{"a failed run goes on from its checkpoint", failed},
+		{"a run by hand that stopped a day ago begins anew", stale},
 		{"a lease that ended is taken over", expired},
 		{"the same owner takes its lease over", sameOwner},
 		{"a lost lease writes nothing", fenced},
