@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -30,7 +31,7 @@ func (demonstrate) Help() string {
 	return `Starts a Logto tenant and a shop's API in memory, on this machine alone, with 6,919 real orders of the years
 1997 and 1998, and runs the functions' own jobs against them over HTTP: daily-orders fetches a day's orders and writes
 its statistics and a row for each customer, sync-custom-data brings the customers' custom data in Logto up to date. Then
-both run again, warm: with the token they have, and with nothing to change.`
+both run again, warm: with the token they have, and with nothing to change. The jobs' logs are in DIR/log.ndjson.`
 }
 
 // Run runs both jobs twice.
@@ -41,6 +42,9 @@ func (c *demonstrate) Run(ctx context.Context, io stdio) (err error) {
 	orders, err := c.orders()
 	if err != nil {
 		return usage(err)
+	}
+	if !slices.ContainsFunc(orders, func(o shop.Order) bool { return o.PlacedOn == c.Day }) {
+		return usage(fmt.Errorf("no orders on %s: choose another --day%s", c.Day, span(orders)))
 	}
 	dir := c.Dir
 	if dir == "" {
@@ -81,6 +85,18 @@ func (c *demonstrate) orders() ([]shop.Order, error) {
 		return nil, fmt.Errorf("%s: %w", c.Orders, err)
 	}
 	return orders, nil
+}
+
+// span says which days there are.
+func span(orders []shop.Order) string {
+	if len(orders) == 0 {
+		return ", from a file that has some"
+	}
+	first, last := orders[0].PlacedOn, orders[0].PlacedOn
+	for _, o := range orders {
+		first, last = min(first, o.PlacedOn), max(last, o.PlacedOn)
+	}
+	return fmt.Sprintf(", of %s to %s", first, last)
 }
 
 // runJobs runs daily-orders and sync-custom-data cold, then both warm.

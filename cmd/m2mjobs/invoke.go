@@ -44,11 +44,15 @@ indicator of its own. AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the others w
 A run that was killed goes on from its last checkpoint when the same event is given again; one that is finished runs
 anew.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rows that were not used.`
+Exit codes: 0 done; 1 failed, for whatever the run finds out; 2 wrong flags, variables or secret file, before anything
+runs; 3 done with rows that were not used.`
 }
 
 // Run invokes the function until its runs are finished.
 func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
+	if c.Timeout <= 0 {
+		return usage(fmt.Errorf("--timeout %v is not above zero", c.Timeout))
+	}
 	event, err := c.event(ctx, io.in)
 	if ctx.Err() != nil {
 		return errors.New("interrupted before the event was read")
@@ -77,6 +81,9 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 		next := done.unfinished[0]
 		done.unfinished = done.unfinished[1:]
 		_, err = c.invoke(ctx, handler, next)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w; interrupted: give the same event again to go on", err)
 	}
 	return errors.Join(done.print(io.out, answer), done.verdict(answer, err))
 }
@@ -216,15 +223,19 @@ func (r *runs) verdict(answer []byte, err error) error {
 			return fmt.Errorf("%d messages of the batch failed", len(b.Failures))
 		}
 	}
-	rejected := false
+	var unused int64
+	var kept []string
 	for _, report := range r.reports {
 		if report.InProgress {
 			return errors.New("another invocation is at this run")
 		}
-		rejected = rejected || report.Rejected != nil && report.Rejected.Rows > 0
+		if report.Rejected != nil {
+			unused += report.Rejected.Rows
+			kept = append(kept, report.Rejected.Kept...)
+		}
 	}
-	if rejected {
-		return &exit{code: exitRejected}
+	if unused > 0 {
+		return &exit{exitRejected, fmt.Errorf("done, but %d rows were not used; they are kept with their reasons: %s", unused, strings.Join(kept, " "))}
 	}
 	return nil
 }

@@ -54,8 +54,8 @@ func TestWhatServePrintsCanBeTried(t *testing.T) {
 		}
 		tried[strings.Fields(tip)[0]]++
 	}
-	if tried["curl"] != 2 || tried["m2mjobs"] != 3 {
-		t.Errorf("tried %v, want 2 addresses and 3 commands", tried)
+	if tried["curl"] != 2 || tried["m2mjobs"] != 4 {
+		t.Errorf("tried %v, want 2 addresses and 4 commands", tried)
 	}
 	stop()
 	if _, err := io.Copy(io.Discard, out); err != nil {

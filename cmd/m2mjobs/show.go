@@ -85,7 +85,7 @@ func (s *show) sync(state string, report jobs.Report) {
 
 // used is what a run cost.
 func used(report jobs.Report) [2]string {
-	return [2]string{"used", fmt.Sprintf("%s requests, %s tokens, %s secret reads, %s ms",
+	return [2]string{"used", fmt.Sprintf("requests %s, tokens %s, secret reads %s, %s ms",
 		number(report.Requests), number(report.Tokens), number(report.SecretReads), number(report.DurationMS))}
 }
 
@@ -130,6 +130,7 @@ func firstCustomer(rows string) string {
 // serving prints what to try while the servers are up.
 func (s *show) serving() {
 	sync, daily := s.world.EnvironmentFile(function.SyncCustomData), s.world.EnvironmentFile(function.DailyOrders)
+	yours := s.world.EnvironmentFile(demo.YourJob)
 	s.heading("Still up; Ctrl-C ends it. Try, in another terminal:")
 	s.printf(`
   TOKEN=$(m2mjobs token --raw --env-file %[1]s)
@@ -139,11 +140,12 @@ func (s *show) serving() {
   curl -H "Authorization: Bearer $TOKEN" '%[4]s/orders?placedOn=%[6]s'
 
   m2mjobs token --env-file %[1]s
+  m2mjobs token --env-file %[8]s --resource %[5]s --scope read:products
   m2mjobs invoke daily-orders --env-file %[2]s --event '{"date": "%[6]s"}'
   m2mjobs invoke sync-custom-data --env-file %[1]s --event '{"rows": [{"primaryEmail": "%[7]s", "customData": {"plan": "pro"}}]}'
 
 m2mjobs is this command: go install ./cmd/m2mjobs, or go run ./cmd/m2mjobs in its place.
-`, sync, daily, s.world.Tenant.URL, s.world.ShopURL, shop.Resource, s.day, s.user)
+`, sync, daily, s.world.Tenant.URL, s.world.ShopURL, shop.Resource, s.day, s.user, yours)
 }
 
 // cents writes an amount as 1,776.79.

@@ -21,6 +21,9 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
+// YourJob is an app that may read products, for a job of one's own.
+const YourJob = "your-job"
+
 // World is a tenant, a shop, and an app for each function.
 type World struct {
 	Tenant  *logtotest.Tenant
@@ -32,8 +35,8 @@ type World struct {
 	client  *http.Client
 }
 
-// Start starts a world whose users are the customers of the orders. It writes to dir: secrets/{function}.json,
-// {function}.env for m2mjobs invoke, and the functions' output to out/. Close it.
+// Start starts a world whose users are the customers of the orders. It writes to dir: secrets/{app}.json and {app}.env
+// for each function and for YourJob, and the functions' output to out/. Close it.
 func Start(dir string, orders []shop.Order) (*World, error) {
 	tenant, err := logtotest.Start(logtotest.Config{})
 	if err != nil {
@@ -63,11 +66,15 @@ func (w *World) start(orders []shop.Order) error {
 	w.Tenant.Grant(syncApp.ID, logtotest.ManagementResource, "all")
 	ordersApp := w.Tenant.AddApp(function.DailyOrders)
 	w.Tenant.Grant(ordersApp.ID, shop.Resource, shop.ScopeReadOrders)
+	yours := w.Tenant.AddApp(YourJob)
+	w.Tenant.Grant(yours.ID, shop.Resource, shop.ScopeReadProducts)
 	return errors.Join(
 		w.writeSecret(function.SyncCustomData, syncApp),
 		w.writeSecret(function.DailyOrders, ordersApp),
+		w.writeSecret(YourJob, yours),
 		w.writeEnvironment(function.SyncCustomData),
 		w.writeEnvironment(function.DailyOrders),
+		w.writeEnvironment(YourJob),
 	)
 }
 

@@ -39,7 +39,6 @@ func (e Environment) stack(job string) string {
 	fmt.Fprintf(hash, "OUTPUT=%s\n", absolute(e["OUTPUT"]))
 	if file := e["M2M_SECRET_FILE"]; file != "" {
 		fmt.Fprintf(hash, "M2M_SECRET_FILE=%s\n", absolute(file))
-		// A file that can't be read fails the run when it needs the secret, and says why.
 		if c, err := m2m.FileCredentials(file).Credentials(context.Background()); err == nil {
 			fmt.Fprintf(hash, "%s %s\n", c.Endpoint, c.AppID)
 		}
@@ -111,11 +110,16 @@ func load[V any](function string, environment Environment, secretOf func(*V) sec
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: environment: %w", function, err)
 	}
-	switch s := secretOf(variables); {
+	s := secretOf(variables)
+	switch {
 	case s.ID == "" && s.File == "":
 		problems = append(problems, "M2M_SECRET_ID is not set: "+meaning("M2M_SECRET_ID"))
 	case s.ID != "" && s.File != "":
 		problems = append(problems, "M2M_SECRET_ID and M2M_SECRET_FILE are both set: keep one")
+	case s.File != "":
+		if _, err := m2m.FileCredentials(s.File).Credentials(context.Background()); err != nil {
+			problems = append(problems, "M2M_SECRET_FILE is wrong: "+err.Error())
+		}
 	}
 	if len(problems) > 0 {
 		return nil, &ConfigError{Function: function, Problems: problems}

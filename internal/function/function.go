@@ -7,6 +7,7 @@ package function
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -185,6 +186,9 @@ func (l *lazyAWS) load(ctx context.Context) (aws.Config, error) {
 		loaded, err := config.LoadDefaultConfig(ctx)
 		if err != nil {
 			return aws.Config{}, err
+		}
+		if loaded.Region == "" {
+			return aws.Config{}, errors.New("no region: set AWS_REGION, or AWS_PROFILE to a profile that has one")
 		}
 		l.config = &loaded
 	}

@@ -39,6 +39,8 @@ func TestAFunctionNamesEveryVariableThatIsMissingOrWrong(t *testing.T) {
 			"SHOP_RESOURCE": "https://shopping.api", "TIME_ZONE": "Mars/Olympus"}, []string{"TIME_ZONE is wrong", "Europe/Oslo"}},
 		"shop address": {function.DailyOrders, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "SHOP_URL": "shop",
 			"SHOP_RESOURCE": "https://shopping.api"}, []string{"SHOP_URL is wrong"}},
+		"secret file": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_FILE": "no-such-file"},
+			[]string{"M2M_SECRET_FILE is wrong", "no-such-file does not exist"}},
 		"unknown function": {"no-such", function.Environment{}, []string{"there is no such function", function.SyncCustomData}},
 	}
 	for name, test := range tests {
@@ -167,7 +169,7 @@ func TestRunsAwayFromLambdaAreToldApartByTheirTenant(t *testing.T) {
 
 func TestAnInvocationWithNothingToDoCostsNothing(t *testing.T) {
 	handler, err := function.Handler(function.SyncCustomData,
-		function.Environment{"M2M_SECRET_FILE": "no-such-file", "OUTPUT": t.TempDir()}, func(c *jobs.Config) { c.Log = io.Discard })
+		function.Environment{"M2M_SECRET_ID": "no-such-secret", "OUTPUT": t.TempDir()}, func(c *jobs.Config) { c.Log = io.Discard })
 	if err != nil {
 		t.Fatal(err)
 	}

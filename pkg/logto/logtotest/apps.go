@@ -11,7 +11,10 @@ import (
 // ManagementResource is the indicator of the tenant's Management API.
 const ManagementResource = "https://default.logto.app/api"
 
-// App is a machine-to-machine app with its first secret.
+// DefaultSecret is the name of an app's first secret, for DeleteSecret (recorded: secrets-list).
+const DefaultSecret = "Default secret"
+
+// App is a machine-to-machine app with its first secret, which is called DefaultSecret.
 type App struct{ ID, Secret string }
 
 // Secret is an app secret. An app may have several, each with a name.
@@ -46,7 +49,7 @@ func (a *app) secretWithValue(value string) *secret {
 func (t *Tenant) AddApp(name string) App {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first := Secret{Name: "Default secret", Value: newSecret()}
+	first := Secret{Name: DefaultSecret, Value: newSecret()}
 	a := &app{id: newID(), name: name, createdAt: t.now()}
 	a.secrets = []*secret{{first, a.createdAt}}
 	t.apps[a.id] = a

@@ -135,7 +135,7 @@ func ExampleTenant_AddSecret() {
 	app := tenant.AddApp("sync")
 	tenant.AddResource("https://shopping.api")
 	next := tenant.AddSecret(app.ID, logtotest.Secret{Name: "next"})
-	tenant.DeleteSecret(app.ID, "Default secret")
+	tenant.DeleteSecret(app.ID, logtotest.DefaultSecret)
 
 	before, _ := ask(tenant, app, "")
 	after, _ := ask(tenant, logtotest.App{ID: app.ID, Secret: next.Value}, "")
