@@ -338,6 +338,7 @@ func TestNothingPrintsTheSecret(t *testing.T) {
 		config := w.config()
 		source := w.source(config)
 		token := w.token(source)
+		synctest.Wait() // what is printed is read without its locks
 		values := []any{c, &c, []m2m.Credentials{c}, struct{ C m2m.Credentials }{c}, struct{ c m2m.CredentialsProvider }{config.Credentials},
 			config.Credentials, config, &config, source, *w.client, &m2m.Transport{Source: source}}
 		for _, value := range values {

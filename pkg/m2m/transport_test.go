@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,14 +29,18 @@ type api struct {
 func (w *world) serve(handle func(n int, rw http.ResponseWriter, r *http.Request)) (*api, *http.Transport) {
 	listener := logtotest.NewPipeListener()
 	a := &api{url: "http://127.0.0.1:4000"}
+	var noting sync.Mutex // a request that was given up is still being served
 	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			w.t.Error(err)
 		}
+		noting.Lock()
 		a.bearer = append(a.bearer, r.Header.Get("Authorization"))
 		a.bodies = append(a.bodies, string(body))
-		handle(len(a.bearer), rw, r)
+		n := len(a.bearer)
+		noting.Unlock()
+		handle(n, rw, r)
 	})}
 	go server.Serve(listener)
 	base := &http.Transport{DialContext: listener.DialContext}
