@@ -141,13 +141,12 @@ var (
 
 // value reads a cell; ok is false if it leaves the key alone.
 func (c column) value(cell string) (value any, ok bool, err error) {
-	if c.kind == "text" {
-		return cell, true, nil
-	}
 	if cell == "" {
 		return nil, false, nil
 	}
 	switch c.kind {
+	case "text":
+		return cell, true, nil
 	case "int":
 		if !intForm.MatchString(cell) {
 			return nil, false, errors.New("not a whole number as JSON writes it, such as -12")

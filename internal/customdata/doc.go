@@ -12,8 +12,9 @@
 //	primaryEmail,plan,visits:int,vip:bool,address:json
 //	ann@example.com,gold,7,true,"{""city"":""Oslo""}"
 //
-// An empty cell of a text column writes an empty text; an empty cell of a typed column leaves the key alone. A file's
-// kind is told by its name: .ndjson and .jsonl, or .csv. Blank lines, a byte order mark and Windows' line ends are fine.
+// An empty cell leaves the key alone, whatever the column's type. To write an empty text, make the column name:json and
+// the cell the JSON text "", which CSV quotes as """""" (six quotes). A file's kind is told by its name: .ndjson and
+// .jsonl, or .csv. Blank lines, a byte order mark and Windows' line ends are fine.
 //
 // # What a run does
 //

@@ -198,8 +198,14 @@ func TestCSV(t *testing.T) {
 					"vip": true, "address": obj{"city": "Oslo", "no": json.Number("5")}}},
 				{Line: 4, Key: logto.ByEmail, Value: "bob@x", Data: obj{"plan": "two\nlines, \"quoted\"", "visits": json.Number("0"),
 					"score": json.Number("1e3"), "vip": false, "address": nil}},
-				// An empty text is a text; an empty cell of another type leaves the key alone.
-				{Line: 6, Key: logto.ByEmail, Value: "eve@x", Data: obj{"plan": ""}},
+				// An empty cell leaves the key alone.
+				{Line: 6, Key: logto.ByEmail, Value: "eve@x", Data: obj{}},
+			}},
+		"an empty text": {
+			"id,plan,note:json\nu1,\"\",\"\"\"\"\"\"\nu2,gold,\"\"\n",
+			[]got{
+				{Line: 2, Key: logto.ByID, Value: "u1", Data: obj{"note": ""}},
+				{Line: 3, Key: logto.ByID, Value: "u2", Data: obj{"plan": "gold"}},
 			}},
 		"what is not a row": {
 			"id,n:int,f:float,b:bool,j:json,t\n" +

@@ -170,6 +170,10 @@ func TestErrorsOnDiskSayWhatToDo(t *testing.T) {
 		{open(pipe), []string{pipe, "not a regular file"}},
 		{open(""), []string{"name a path or s3://bucket/key"}},
 		{open("https://example.com/rows.csv"), []string{"only a path and s3://bucket/key are known"}},
+		{open("s3:/bucket/key"), []string{`"s3:/bucket/key"`, "write s3://bucket/key, with two slashes"}},
+		{open("s3:bucket"), []string{"write s3://bucket/key"}},
+		{open("https:/example.com/rows.csv"), []string{"only a path and s3://bucket/key are known", "./ before it"}},
+		{open("file:rows.csv"), []string{"only a path and s3://bucket/key are known"}},
 		{open("s3://bucket"), []string{"write s3://bucket/key"}},
 		{open("s3:///key"), []string{"names no bucket"}},
 		{put(file), []string{file, "a file stands where a directory is needed"}},
@@ -188,6 +192,18 @@ func TestErrorsOnDiskSayWhatToDo(t *testing.T) {
 	}
 	if err := open(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestOnlyWhatLooksLikeASchemeIsRefused(t *testing.T) {
+	for _, name := range []string{`C:\rows.csv`, "./rows:1.csv", "daily/rows:1.csv", "2026-11-24T03:00.csv", "rows.csv:old", ":rows"} {
+		loc, err := parse(name)
+		if err != nil || loc.path != name {
+			t.Errorf("%q: path %q, %v", name, loc.path, err)
+		}
+	}
+	if where, err := local(t).Put(t.Context(), "s3:/bucket", "a.json", nil); err == nil {
+		t.Errorf("a directory %s was made", where)
 	}
 }
 

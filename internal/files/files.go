@@ -164,18 +164,29 @@ func parseBase(s string) (location, error) {
 	if s == "" {
 		return location{}, errors.New("the location is empty: name a path or s3://bucket/key")
 	}
-	scheme, rest, hasScheme := strings.Cut(s, "://")
+	scheme, rest, hasColon := strings.Cut(s, ":")
+	rest, hasSlashes := strings.CutPrefix(rest, "//")
 	switch {
-	case !hasScheme || strings.ContainsAny(scheme, `/\.`):
+	case !hasColon || strings.ContainsAny(scheme, `/\.`) || !hasSlashes && !looksLikeScheme(scheme):
 		return location{path: s}, nil
+	case scheme == "s3" && !hasSlashes:
+		return location{}, fmt.Errorf("location %q: write s3://bucket/key, with two slashes", s)
 	case scheme != "s3":
-		return location{}, fmt.Errorf("location %q: only a path and s3://bucket/key are known", s)
+		return location{}, fmt.Errorf("location %q: only a path and s3://bucket/key are known; a path that begins so is written with ./ before it", s)
 	}
 	bucket, key, _ := strings.Cut(rest, "/")
 	if bucket == "" {
 		return location{}, fmt.Errorf("location %q names no bucket: write s3://bucket/key", s)
 	}
 	return location{inS3: true, bucket: bucket, key: key}, nil
+}
+
+// looksLikeScheme tells whether what stands before a colon is the scheme of an address, such as s3 or https. A single
+// letter is a drive.
+func looksLikeScheme(s string) bool {
+	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+	odd := func(r rune) bool { return !letter(r) && !(r >= '0' && r <= '9') }
+	return len(s) > 1 && letter(rune(s[0])) && !strings.ContainsFunc(s, odd)
 }
 
 // validName tells whether name stays below the directory it is joined to.

@@ -19,6 +19,11 @@ const (
 // email is how Logto's own check of an address goes, in outline.
 var email = regexp.MustCompile(`^[^\s@[:cntrl:]]+@[^\s@[:cntrl:]]+\.[^\s@[:cntrl:]]+$`)
 
+// currency is the form of the alphabetic codes of ISO 4217.
+var currency = regexp.MustCompile(`^[A-Z]{3}$`)
+
+const notACurrency = "currency is not a code of three capital letters (ISO 4217), such as EUR"
+
 // totals of some orders.
 type totals struct {
 	Count      int64 `json:"count"`
@@ -33,6 +38,7 @@ func (t totals) plus(o shop.Order) totals {
 // accepted is a day without what was rejected.
 type accepted struct {
 	day       string
+	currency  string // of the first order; empty: there is none
 	orders    []shop.Order
 	today     map[string]totals // of the orders, by customer id
 	customers []shop.Customer   // whose row can be used
@@ -48,15 +54,20 @@ func (a *accepted) reject(v any, format string, args ...any) error {
 	return nil
 }
 
-// check sorts out what cannot be right, and fails if orders and customers contradict each other.
+// check sorts out what cannot be right, and fails if that is every order, or if orders and customers contradict each
+// other.
 func (d *fetched) check() (accepted, error) {
 	a := accepted{day: d.day, today: make(map[string]totals)}
 	doubtful := make(map[string]string) // why a customer's totals cannot be trusted, by customer id
 	seen := make(map[string]bool)
 	for _, o := range d.orders {
 		reason := orderFault(o, d.day)
-		if reason == "" && seen[o.ID] {
+		switch {
+		case reason != "":
+		case seen[o.ID]:
 			reason = "the shop sent this order id twice"
+		case a.currency != "" && o.Currency != a.currency:
+			reason = fmt.Sprintf("currency is not %s, that of the day's first order: amounts of several currencies cannot be added up", a.currency)
 		}
 		seen[o.ID] = true
 		if reason != "" {
@@ -66,8 +77,12 @@ func (d *fetched) check() (accepted, error) {
 			doubtful[o.CustomerID] = fmt.Sprintf("its order %.80q was rejected, which its totals include", o.ID)
 			continue
 		}
+		a.currency = o.Currency
 		a.orders = append(a.orders, o)
 		a.today[o.CustomerID] = a.today[o.CustomerID].plus(o)
+	}
+	if n := len(a.rejected); n > 0 && len(a.orders) == 0 {
+		return a, fmt.Errorf("all %d orders were rejected, the first because of this: %s", n, a.rejected[0].Reason)
 	}
 	if err := d.checkCustomers(&a, doubtful); err != nil {
 		return a, err
@@ -96,6 +111,8 @@ func (d *fetched) checkCustomers(a *accepted, doubtful map[string]string) error 
 		reason := customerFault(c, d.day)
 		switch {
 		case reason != "":
+		case a.currency != "" && c.Currency != a.currency:
+			reason = fmt.Sprintf("currency is not %s, that of the day's first order", a.currency)
 		case doubtful[c.ID] != "":
 			reason = doubtful[c.ID]
 		case addresses[strings.ToLower(c.Email)] > 1:
@@ -129,8 +146,8 @@ func orderFault(o shop.Order, day string) string {
 		return fmt.Sprintf("quantity is not between 1 and %d", maxItems)
 	case o.TotalCents < 0 || o.TotalCents > maxCents:
 		return fmt.Sprintf("totalCents is not between 0 and %d", int64(maxCents))
-	case o.Currency != shop.Currency:
-		return fmt.Sprintf("currency is not %s: amounts of several currencies cannot be added up", shop.Currency)
+	case !currency.MatchString(o.Currency):
+		return notACurrency
 	}
 	return ""
 }
@@ -146,8 +163,8 @@ func customerFault(c shop.Customer, day string) string {
 		return "orders, items and spentCents cannot be: want at least one order, no fewer items than orders, and no sum below zero"
 	case c.Orders > maxItems || c.Items > c.Orders*maxItems || c.SpentCents > c.Orders*maxCents:
 		return "orders, items and spentCents are more than can be"
-	case c.Currency != shop.Currency:
-		return "currency is not " + shop.Currency
+	case !currency.MatchString(c.Currency):
+		return notACurrency
 	case shop.CheckDay(c.FirstOrder) != nil || shop.CheckDay(c.LastOrder) != nil || c.FirstOrder > c.LastOrder:
 		return "firstOrder and lastOrder are not two dates in order"
 	case c.LastOrder != day:

@@ -14,8 +14,11 @@
 //
 // An order or a customer that cannot be right (a negative amount, another currency, a date that does not fit) is
 // rejected with its reason, and so is the row of a customer that a rejected order belongs to: the totals have that
-// order in them. The run is done all the same. If orders and customers contradict each other, nothing can be
-// trusted, and the run fails before it writes anything.
+// order in them. The run is done all the same. If every order of the day was rejected, or if orders and customers
+// contradict each other, nothing can be trusted, and the run fails before it writes anything.
+//
+// The currency (a code of ISO 4217, in capital letters) is that of the day's first order that is not rejected. The
+// amounts are in its hundredths, whatever it is.
 package orders
 
 import (

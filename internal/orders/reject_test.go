@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/m2mjobs/m2mjobs/internal/orders"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
@@ -51,7 +52,8 @@ func TestOrdersThatCannotBeRightAreRejectedAndNothingIsLost(t *testing.T) {
 		`quantity is not between 1 and 1000000`:       func(o *shop.Order) { o.Quantity = 1_000_001 },
 		`order "o2": totalCents is not between 0 and`: func(o *shop.Order) { o.TotalCents = -1 },
 		`totalCents is not between`:                   func(o *shop.Order) { o.TotalCents = 1<<53 + 1 },
-		`order "o2": currency is not USD`:             func(o *shop.Order) { o.Currency = "EUR" },
+		`order "o2": currency is not USD, that of`:    func(o *shop.Order) { o.Currency = "EUR" },
+		`order "o2": currency is not a code of three`: func(o *shop.Order) { o.Currency = "usd" },
 		`order "o2": placedOn is not the day`:         func(o *shop.Order) { o.PlacedOn = "2001-05-06" },
 		`order "": it has no id`:                      func(o *shop.Order) { o.ID = "" },
 	} {
@@ -99,7 +101,8 @@ func TestCustomersThatCannotBeRightAreRejected(t *testing.T) {
 		"no fewer items than orders":                            func(c *shop.Customer) { c.Items = 0 },
 		"no sum below zero":                                     func(c *shop.Customer) { c.SpentCents = -1 },
 		"are more than can be":                                  func(c *shop.Customer) { c.SpentCents = 1 << 60 },
-		`currency is not USD`:                                   func(c *shop.Customer) { c.Currency = "" },
+		`currency is not USD, that of the day's first order`:    func(c *shop.Customer) { c.Currency = "EUR" },
+		`currency is not a code of three capital letters`:       func(c *shop.Customer) { c.Currency = "" },
 		"are not two dates in order":                            func(c *shop.Customer) { c.FirstOrder = "2001-05-06" },
 		`not two dates in order`:                                func(c *shop.Customer) { c.FirstOrder = "yesterday" },
 		"lastOrder is another day: the totals are not those as": func(c *shop.Customer) { c.LastOrder = "2001-05-06" },
@@ -189,5 +192,42 @@ func TestReasonsHaveNoValuesOfTheRowsButIDs(t *testing.T) {
 	w = worldOf(t, []shop.Order{fine}, []shop.Customer{odd("c5", func(c *shop.Customer) { c.SpentCents, c.Items = 4711, 4712 })})
 	if _, err := w.run(t, `{"date":"`+may5+`"}`); err == nil || strings.Contains(err.Error(), "471") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestTheCurrencyIsThatOfTheDaysFirstOrderThatIsAccepted(t *testing.T) {
+	in := func(currency string, o shop.Order) shop.Order { o.Currency = currency; return o }
+	odd := in("eur", order("o0", "c0", may5, 1, 1))
+	one, two := in("EUR", order("o1", "c1", may5, 2, 500)), in("EUR", order("o2", "c2", may5, 1, 100))
+	foreign := in("USD", order("o3", "c3", may5, 1, 7))
+	w := worldOf(t, []shop.Order{odd, one, two, foreign}, []shop.Customer{customerOf(one), customerOf(two), customerOf(foreign)})
+	report := w.mustRun(t, `{"date":"`+may5+`"}`)
+	want := []string{
+		`order "o0": currency is not a code of three capital letters (ISO 4217), such as EUR`,
+		`order "o3": currency is not EUR, that of the day's first order: amounts of several currencies cannot be added up`,
+		`customer "c3": currency is not EUR, that of the day's first order`,
+	}
+	if diff := cmp.Diff(want, reasons(report)); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+	var stats orders.Stats
+	if err := json.Unmarshal([]byte(w.files["stats/"+may5+".json"]), &stats); err != nil {
+		t.Fatal(err)
+	}
+	if stats.Currency != "EUR" || stats.Orders != 2 || stats.RevenueCents != 600 {
+		t.Errorf("stats %+v", stats.Summary)
+	}
+	if rows := w.files["customers/"+may5+".ndjson"]; strings.Count(rows, `"currency":"EUR"`) != 2 || strings.Contains(rows, "USD") {
+		t.Errorf("rows %s", rows)
+	}
+}
+
+func TestADayWhoseOrdersAreAllRejectedFailsTheRun(t *testing.T) {
+	one, two := order("o1", "c1", may5, 0, 500), order("o2", "c2", may5, 1, -1)
+	w := worldOf(t, []shop.Order{one, two}, []shop.Customer{customerOf(one), customerOf(two)})
+	report, err := w.run(t, `{"date":"`+may5+`"}`)
+	const want = `orders of 2001-05-05: all 2 orders were rejected, the first because of this: order "o1": quantity is not between 1 and 1000000`
+	if err == nil || !strings.Contains(err.Error(), want) || report.Outcome != jobs.OutcomeFailed || len(w.puts) != 0 {
+		t.Errorf("%s, wrote %v, error %v, want %q", report.Outcome, w.puts, err, want)
 	}
 }

@@ -18,8 +18,8 @@ const topCustomers = 10
 // The average and the median of an even number of orders are rounded to the cent, half a cent away from zero. Both are
 // zero on a day without orders.
 type Summary struct {
-	Date               string `json:"date"` // YYYY-MM-DD
-	Currency           string `json:"currency"`
+	Date               string `json:"date"`     // YYYY-MM-DD
+	Currency           string `json:"currency"` // that of the orders; without any, the example shop's
 	Orders             int64  `json:"orders"`
 	RevenueCents       int64  `json:"revenueCents"`
 	AverageOrderCents  int64  `json:"averageOrderCents"`
@@ -49,7 +49,7 @@ func (a accepted) stats() Stats {
 	s := Stats{
 		Summary: Summary{
 			Date:      a.day,
-			Currency:  shop.Currency,
+			Currency:  cmp.Or(a.currency, shop.Currency),
 			Orders:    int64(len(a.orders)),
 			Customers: int64(len(a.today)),
 		},

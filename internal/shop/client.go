@@ -81,7 +81,7 @@ func (e *Error) mend() string {
 		return fmt.Sprintf("give the app a role with %s of %s (Logto console > Roles > the role > Permissions), and ask for it with the token",
 			e.Scope, resource)
 	case e.Status == http.StatusNotFound:
-		return "check the shop's address"
+		return "check the shop's address: daily-orders needs GET /orders?placedOn= and GET /customers?activeOn=, see go doc ./internal/shop"
 	case e.Status == http.StatusTooManyRequests, e.Status >= 500:
 		return "run it again later"
 	}

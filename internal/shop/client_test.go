@@ -87,6 +87,14 @@ func TestAProxysPageIsNotRepeatedInTheError(t *testing.T) {
 	}
 }
 
+func TestAMissingRouteNamesTheRoutesThatAreNeeded(t *testing.T) {
+	const want = "GET /orders of the shop: status 404; check the shop's address: daily-orders needs " +
+		"GET /orders?placedOn= and GET /customers?activeOn=, see go doc ./internal/shop"
+	if err := firstError(strange(t, http.NotFound), t.Context()); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 func TestWhatAShopSaysIsShortenedAndPrintable(t *testing.T) {
 	c := strange(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)

@@ -24,6 +24,7 @@ func ReadOrders(r io.Reader) ([]Order, error) {
 	}
 	rows := csv.NewReader(buffered)
 	rows.ReuseRecord = true
+	rows.FieldsPerRecord = -1 // counted here, to tell both numbers
 	header, err := rows.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("reading orders: the file is empty; its first line names the columns")
@@ -45,6 +46,11 @@ func ReadOrders(r io.Reader) ([]Order, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading orders: %w", err) // encoding/csv names the line
 		}
+		if len(row) != len(columns) {
+			line, _ := rows.FieldPos(0)
+			return nil, fmt.Errorf("reading orders: line %d: it has %d fields and the header has %d: quote fields that hold a comma",
+				line, len(row), len(columns))
+		}
 		order, column, err := readOrder(row, columns)
 		line, _ := rows.FieldPos(columns[column])
 		if err != nil {
@@ -61,6 +67,9 @@ func ReadOrders(r io.Reader) ([]Order, error) {
 // orderColumns finds the columns by their names.
 func orderColumns(header []string) (map[string]int, error) {
 	want := []string{"order_id", "customer_id", "placed_on", "quantity", "total_usd"}
+	if len(header) == 1 && strings.ContainsAny(header[0], ";\t|") {
+		return nil, fmt.Errorf("it is one column: separate columns by commas; the columns are %s", strings.Join(want, ", "))
+	}
 	columns := make(map[string]int)
 	for i, name := range header {
 		if !slices.Contains(want, name) {

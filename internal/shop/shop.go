@@ -10,7 +10,18 @@
 //
 // A list comes in pages of 100, or of as many as limit says (1 to 500): {"orders": [...], "nextCursor": "..."}. The
 // next page is asked for with cursor=...; the last has no nextCursor. A cursor is opaque and good for the list it came
-// with. What is wrong with a request is answered as {"error","error_description"}, naming the parameter.
+// with. One answer of each, with all fields:
+//
+//	GET /orders?placedOn=1997-01-02
+//	{"orders":[{"id":"o1","customerId":"c1","customerEmail":"c1@example.com","placedOn":"1997-01-02","quantity":2,"totalCents":2933,"currency":"USD"}]}
+//
+//	GET /customers?activeOn=1997-01-02
+//	{"customers":[{"id":"c1","email":"c1@example.com","orders":2,"items":3,"spentCents":3933,"currency":"USD","firstOrder":"1997-01-01","lastOrder":"1997-01-02"}]}
+//
+//	GET /products?limit=1
+//	{"nextCursor":"L3Byb2R1Y3RzIApwMDAwMDE","products":[{"id":"p00001","name":"A CD","priceCents":1499,"currency":"USD"}]}
+//
+// What is wrong with a request is answered as {"error","error_description"}, naming the parameter.
 //
 // Days are the shop's own calendar days, as YYYY-MM-DD. Money is in whole cents and never passes through a float.
 package shop

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,20 @@ func TestCustomersHaveTheirTotalsAsOfTheEndOfTheDay(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("customers (-want +got):\n%s", diff)
+	}
+}
+
+func TestThePackageCommentHasTheAnswersAsTheyAre(t *testing.T) {
+	w := newWorld(t, []shop.Order{order("o0", "c1", "1997-01-01", 1, 1000), order("o1", "c1", "1997-01-02", 2, 2933)})
+	source, err := os.ReadFile("shop.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/orders?placedOn=1997-01-02", "/customers?activeOn=1997-01-02", "/products?limit=1"} {
+		_, answer, _ := w.send(t, "GET", path, shop.ScopeReadOrders+" "+shop.ScopeReadProducts, "")
+		if want := "//\tGET " + path + "\n//\t" + answer + "\n"; !strings.Contains(string(source), want) {
+			t.Errorf("shop.go lacks\n%s", want)
+		}
 	}
 }
 

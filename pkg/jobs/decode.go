@@ -2,10 +2,14 @@ package jobs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,7 +22,7 @@ const (
 )
 
 // Decode is the strict decoding that a Job without Params uses: a field that P does not have is an error that names
-// it. An empty payload is P's zero value. Errors name fields and types, never values.
+// it, and those that P has. An empty payload is P's zero value. Errors name fields and types, never values.
 func Decode[P any](payload json.RawMessage) (P, error) {
 	var params, zero P
 	if isNothing(payload) {
@@ -27,7 +31,7 @@ func Decode[P any](payload json.RawMessage) (P, error) {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&params); err != nil {
-		return zero, fmt.Errorf("params: %w", plainly(err))
+		return zero, fmt.Errorf("params: %w%s", plainly(err), known(reflect.TypeFor[P](), payload, err))
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return zero, errors.New("params: something follows the JSON value")
@@ -44,10 +48,76 @@ func plainly(err error) error {
 		}
 		return fmt.Errorf("field %q: found %s where %v is wanted", clip(wrong.Field, nameLimit), kind, wrong.Type)
 	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("unknown field %q", clip(strings.Trim(field, `"`), nameLimit))
+	if field, ok := unknownField(err); ok {
+		return fmt.Errorf("unknown field %q", clip(field, nameLimit))
 	}
 	return errors.New(clip(strings.TrimPrefix(err.Error(), "json: "), 4*nameLimit))
+}
+
+// unknownField is the field that json.Decoder.DisallowUnknownFields refused.
+func unknownField(err error) (string, bool) {
+	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return "", false
+	}
+	if field, err := strconv.Unquote(quoted); err == nil {
+		return field, true
+	}
+	return strings.Trim(quoted, `"`), true
+}
+
+// known goes on where an error says that payload has an unknown field: with the fields of t. It is empty for other
+// errors, and where the field stands deeper, which the error does not tell.
+func known(t reflect.Type, payload []byte, err error) string {
+	field, ok := unknownField(err)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if !ok || t.Kind() != reflect.Struct {
+		return ""
+	}
+	names := fieldNames(t, 0)
+	same := func(name string) bool { return strings.EqualFold(name, field) }
+	var members map[string]json.RawMessage
+	if json.Unmarshal(payload, &members) != nil || members[field] == nil || slices.ContainsFunc(names, same) {
+		return ""
+	}
+	if len(names) == 0 {
+		return ": none is known"
+	}
+	const most = 20
+	shown := make([]string, 0, most)
+	for _, name := range names[:min(most, len(names))] {
+		shown = append(shown, strconv.Quote(clip(name, nameLimit)))
+	}
+	more := ""
+	if len(names) > most {
+		more = ", …"
+	}
+	return ": known are " + strings.Join(shown, ", ") + more
+}
+
+// fieldNames are the names that encoding/json has for the fields of a struct.
+func fieldNames(t reflect.Type, depth int) []string {
+	var names []string
+	for f := range t.Fields() {
+		tag := f.Tag.Get("json")
+		name, _, _ := strings.Cut(tag, ",")
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case tag == "-":
+		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
+			if depth < 8 { // a struct may embed itself by a pointer
+				names = append(names, fieldNames(inner, depth+1)...)
+			}
+		case f.IsExported():
+			names = append(names, cmp.Or(name, f.Name))
+		}
+	}
+	return names
 }
 
 // isNothing tells whether a payload is empty or null.

@@ -37,7 +37,11 @@
 //		}, jobs.Config{Stack: "shop", Store: store})
 //	}
 //
-// The same job runs in a test or a command by [Handler]'s Invoke.
+// The same main runs at a terminal, where [Start] runs the job once and prints its report:
+//
+//	go run ./functions/daily-orders '{"date": "2026-11-23"}'
+//
+// And the same job runs in a test or a command by [Handler]'s Invoke.
 //
 // # Triggers
 //

@@ -147,5 +147,5 @@ func ExampleDecode() {
 	_, err := jobs.Decode[dayParams](json.RawMessage(`{"day": "2026-11-23"}`))
 	fmt.Println(err)
 	// Output:
-	// params: unknown field "day"
+	// params: unknown field "day": known are "date"
 }

@@ -21,7 +21,7 @@ type Job[P any] struct {
 	// schedule or of a run by hand. Nil: Decode, which refuses unknown fields.
 	Params func(t Trigger, payload json.RawMessage) (P, error)
 	// Digest identifies what the parameters refer to (the version of a file, say), so that a run by hand is resumed
-	// only if that is the same. Nil: the parameters alone count.
+	// only if that is the same. Its error is the run's as it is: name what could not be read. Nil: the parameters alone count.
 	Digest func(ctx context.Context, params P) (string, error)
 }
 

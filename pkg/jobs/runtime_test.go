@@ -26,9 +26,31 @@ func serve(which string) {
 	if which == "wrong" {
 		config.Stack = "no stack"
 	}
-	jobs.Start(echo(func(_ context.Context, run *jobs.Run[echoParams]) error {
-		if run.Params.Date == "bad" {
+	jobs.Start(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+		switch run.Params.Date {
+		case "bad":
 			return errBroken
+		case "reject":
+			run.Reject(jobs.Rejection{Line: 7, Kind: "rejected", Reason: "no such user"})
+		case "long":
+			if run.Attempt < 3 {
+				run.Count("rounds", 1)
+				if err := run.Checkpoint(ctx, run.Attempt); err != nil {
+					return err
+				}
+				return jobs.ErrUnfinished
+			}
+		case "wait":
+			run.Log.Info("waiting")
+			<-ctx.Done()
+			return ctx.Err()
+		case "stop":
+			if err := run.Checkpoint(ctx, run.Attempt); err != nil {
+				return err
+			}
+			run.Log.Info("waiting")
+			<-ctx.Done()
+			return jobs.ErrUnfinished
 		}
 		run.Result(map[string]int64{"leftMs": run.TimeLeft().Milliseconds()})
 		return nil

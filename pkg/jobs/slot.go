@@ -37,7 +37,7 @@ func slotOf(stack, job string, t Trigger, digest func() (string, error)) (string
 	}
 	source, err := digest()
 	if err != nil {
-		return "", fmt.Errorf("digest of what the params refer to: %w", err)
+		return "", err // Job.Digest's own, which names what it could not read
 	}
 	sum := sha256.Sum256(slices.Concat(params, []byte{'\n'}, []byte(source)))
 	return strings.Join([]string{stack, job, "params", hex.EncodeToString(sum[:16])}, "/"), nil

@@ -157,7 +157,7 @@ func TestADigestThatFailsFailsTheRun(t *testing.T) {
 	job := echo(well)
 	job.Digest = func(context.Context, echoParams) (string, error) { return "", errBroken }
 	report, err := invoke(t, t.Context(), jobs.Handler(job, jobs.Config{Log: io.Discard}), `{}`)
-	if !errors.Is(err, errBroken) || report.Outcome != jobs.OutcomeFailed {
+	if !errors.Is(err, errBroken) || report.Error != errBroken.Error() || report.Outcome != jobs.OutcomeFailed {
 		t.Errorf("%v, %+v", err, report)
 	}
 }

@@ -191,6 +191,46 @@ func TestParamsAreMadeByTheJobIfItWants(t *testing.T) {
 	}
 }
 
+func TestAnUnknownFieldIsToldWithThoseThatAreKnown(t *testing.T) {
+	type page struct {
+		Limit int `json:"limit"`
+	}
+	type Echo echoParams
+	type params struct {
+		page
+		*Echo `json:"echo"`
+		Row   struct {
+			M int `json:"m"`
+		} `json:"row"`
+		Plain  string
+		Secret string `json:"-"`
+		hidden string
+	}
+	type many struct {
+		A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T, U, V int
+	}
+	decode := func(payload string) error {
+		_, err := jobs.Decode[params](json.RawMessage(payload))
+		return err
+	}
+	const known = `"limit", "echo", "row", "Plain"`
+	for want, err := range map[string]error{
+		`params: unknown field "x": known are ` + known:      decode(`{"x":1}`),
+		`params: unknown field "hidden": known are ` + known: decode(`{"hidden":"` + params{hidden: "a"}.hidden + `"}`),
+		`params: unknown field "n"`:                          decode(`{"row":{"n":1}}`), // of which struct is not told
+	} {
+		if fmt.Sprint(err) != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+	if _, err := jobs.Decode[*many](json.RawMessage(`{"x":1}`)); err == nil || !strings.HasSuffix(err.Error(), `"S", "T", …`) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := jobs.Decode[struct{}](json.RawMessage(`{"x":1}`)); err == nil || err.Error() != `params: unknown field "x": none is known` {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestDecodeIsStrict(t *testing.T) {
 	type nested struct {
 		Rows []struct {
