@@ -53,7 +53,7 @@ func StartAWS() (*AWS, error) {
 	}
 	p, err := start(cmd)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	a := &AWS{URL: "http://" + address, process: p, dir: dir}
 	if err := p.await(time.Minute, a.healthy); err != nil {
