@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,24 +67,22 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	var done runs
+	var runs jobs.Runs
 	handler, err := function.Handler(c.Function, function.Process(), func(config *jobs.Config) {
 		config.Store, config.Log = store, io.err
-		config.Continue, config.Report = done.goOn, done.note
+		runs.Collect(ctx, config)
 	})
 	if err != nil {
 		return err
 	}
 	answer, err := c.invoke(ctx, handler, event)
-	for err == nil && len(done.unfinished) > 0 {
-		next := done.unfinished[0]
-		done.unfinished = done.unfinished[1:]
+	for next, more := runs.Next(); err == nil && more; next, more = runs.Next() {
 		_, err = c.invoke(ctx, handler, next)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w; interrupted: give the same event again to go on", err)
 	}
-	return errors.Join(done.print(io.out, answer), done.verdict(answer, err))
+	return errors.Join(printAnswer(io.out, answer, runs.Reports()), verdict(answer, runs.Reports(), err))
 }
 
 // event reads the event as given.
@@ -156,41 +153,16 @@ func (c *invoke) invoke(ctx context.Context, handler lambda.Handler, event []byt
 	return handler.Invoke(ctx, event)
 }
 
-// runs is what an event's runs came to.
-type runs struct {
-	reports    []jobs.Report // the newest of each run
-	unfinished [][]byte      // events that continue runs
-}
-
-// goOn takes a run that wants to be continued.
-func (r *runs) goOn(_ context.Context, run jobs.Continuation) error {
-	event, err := json.Marshal(run)
-	if err == nil {
-		r.unfinished = append(r.unfinished, event)
-	}
-	return err
-}
-
-// note takes a run's report, in the place of its attempts before.
-func (r *runs) note(report jobs.Report) {
-	i := slices.IndexFunc(r.reports, func(other jobs.Report) bool { return other.RunID == report.RunID })
-	if i < 0 {
-		r.reports = append(r.reports, report)
-		return
-	}
-	r.reports[i] = report
-}
-
-// print writes what the handler answered, with the newest report of each run.
-func (r *runs) print(w io.Writer, answer []byte) error {
+// printAnswer writes what the handler answered, with the newest report of each run.
+func printAnswer(w io.Writer, answer []byte, reports []jobs.Report) error {
 	var newest any
 	switch {
 	case len(answer) == 0:
 		return nil
 	case answer[0] == '[':
-		newest = r.reports
-	case len(r.reports) == 1 && !isBatch(answer):
-		newest = r.reports[0]
+		newest = reports
+	case len(reports) == 1 && !isBatch(answer):
+		newest = reports[0]
 	default:
 		newest = json.RawMessage(answer)
 	}
@@ -210,7 +182,7 @@ type batch struct {
 func isBatch(answer []byte) bool { return bytes.HasPrefix(answer, []byte(`{"batchItemFailures"`)) }
 
 // verdict says how the process ends.
-func (r *runs) verdict(answer []byte, err error) error {
+func verdict(answer []byte, reports []jobs.Report, err error) error {
 	if err != nil {
 		return err
 	}
@@ -225,7 +197,7 @@ func (r *runs) verdict(answer []byte, err error) error {
 	}
 	var unused int64
 	var kept []string
-	for _, report := range r.reports {
+	for _, report := range reports {
 		if report.InProgress {
 			return errors.New("another invocation is at this run")
 		}

@@ -34,41 +34,24 @@ func atTerminal[P any](job Job[P], config Config, args []string, in io.Reader, o
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	once := terminal{todo: [][]byte{event}}
-	again := config.Report
-	config.Report = func(r Report) {
-		once.note(r)
-		if again != nil {
-			again(r)
-		}
-	}
-	if config.Continue == nil {
-		config.Continue = func(_ context.Context, c Continuation) error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			payload, err := json.Marshal(c)
-			once.todo = append(once.todo, payload)
-			return err
-		}
-	}
+	var runs Runs
+	runs.Collect(ctx, &config)
 	handler := Handler(job, config)
-	for len(once.todo) > 0 {
-		payload := once.todo[0]
-		once.todo = once.todo[1:]
-		if _, err := handler.Invoke(ctx, payload); err != nil {
-			once.failed = true // the log and the report say why
+	failed := false
+	for more := true; more; event, more = runs.Next() {
+		if _, err := handler.Invoke(ctx, event); err != nil {
+			failed = true // the log and the report say why
 		}
 	}
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	for _, r := range once.reports {
+	for _, r := range runs.Reports() {
 		if err := encoder.Encode(r); err != nil {
 			return fail(fmt.Errorf("writing the report: %w", err))
 		}
 	}
-	return once.exitCode()
+	return exitCode(runs.Reports(), failed)
 }
 
 // eventOf is the event that a terminal's arguments give.
@@ -88,27 +71,71 @@ func eventOf(args []string, in io.Reader) ([]byte, error) {
 	return event, nil
 }
 
-// terminal is what is to be done and what was.
-type terminal struct {
-	todo    [][]byte
-	reports []Report // the last of each run
-	failed  bool
+// Runs collects what an event's runs come to, for a host other than Lambda that continues unfinished runs itself:
+//
+//	var runs jobs.Runs
+//	runs.Collect(ctx, &config)
+//	handler := jobs.Handler(job, config)
+//	for more := true; more; event, more = runs.Next() {
+//		_, err := handler.Invoke(ctx, event)
+//	}
+type Runs struct {
+	reports    []Report // the last of each run
+	unfinished [][]byte
+}
+
+// Collect sets config's Report and, unless it has one, Continue. A Report that was set is called as well. Once ctx has
+// ended no run is continued.
+func (r *Runs) Collect(ctx context.Context, config *Config) {
+	also := config.Report
+	config.Report = func(report Report) {
+		r.note(report)
+		if also != nil {
+			also(report)
+		}
+	}
+	if config.Continue != nil {
+		return
+	}
+	config.Continue = func(_ context.Context, c Continuation) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		event, err := json.Marshal(c)
+		if err == nil {
+			r.unfinished = append(r.unfinished, event)
+		}
+		return err
+	}
 }
 
 // note takes a report over. It takes the place of the run's own before, if that was unfinished.
-func (t *terminal) note(r Report) {
-	for i, before := range t.reports {
-		if before.RunID == r.RunID && before.Outcome == OutcomeUnfinished {
-			t.reports[i] = r
+func (r *Runs) note(report Report) {
+	for i, before := range r.reports {
+		if before.RunID == report.RunID && before.Outcome == OutcomeUnfinished {
+			r.reports[i] = report
 			return
 		}
 	}
-	t.reports = append(t.reports, r)
+	r.reports = append(r.reports, report)
 }
 
-func (t *terminal) exitCode() int {
+// Next returns the event that continues the next unfinished run, and whether there is one.
+func (r *Runs) Next() ([]byte, bool) {
+	if len(r.unfinished) == 0 {
+		return nil, false
+	}
+	event := r.unfinished[0]
+	r.unfinished = r.unfinished[1:]
+	return event, true
+}
+
+// Reports returns the last report of each run, in the order in which they began.
+func (r *Runs) Reports() []Report { return r.reports }
+
+func exitCode(reports []Report, failed bool) int {
 	code := exitDone
-	for _, r := range t.reports {
+	for _, r := range reports {
 		switch {
 		case r.Outcome == OutcomeFailed || r.InProgress:
 			return exitFailed
@@ -116,7 +143,7 @@ func (t *terminal) exitCode() int {
 			code = exitRejected
 		}
 	}
-	if t.failed {
+	if failed {
 		return exitFailed
 	}
 	return code
