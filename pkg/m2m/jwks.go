@@ -82,8 +82,9 @@ func (s *keySet) key(ctx context.Context, id keyID) (any, error) {
 			return nil, fmt.Errorf("%w: waiting for them: %w", ErrKeysUnavailable, context.Cause(ctx))
 		}
 		failed = flight.err
-		key, age = s.lookup(id, now)
 	}
+	// Without a flight, too: the one that had the key may have ended between the first look and the lock.
+	key, age = s.lookup(id, now)
 	switch {
 	case key != nil && age < keysUsable:
 		return key, nil
