@@ -13,6 +13,10 @@ import (
 	"strings"
 )
 
+// UserAgent is the User-Agent of a Client's requests. Logto writes it into the webhooks that a request causes, so that
+// their receiver can tell the writes of jobs from those of people.
+const UserAgent = "m2mjobs"
+
 // maxAnswer bounds the body of an answer: a page of 100 users with 300 kB of custom data each.
 const maxAnswer = 32 << 20
 
@@ -122,6 +126,7 @@ func (c *Client) newRequest(ctx context.Context, method, path string, query url.
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", UserAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 		// A merge may be repeated: the end is the same. The key without a value says so to net/http and m2m.Transport and is

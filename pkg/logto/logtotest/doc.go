@@ -81,6 +81,6 @@
 //
 // The package's own test replays all 88 exchanges of a record of a real server and compares status, headers, ETag, length and
 // body; tokens and webhooks are compared with recorded ones. What was not recorded and is from Logto's documentation or source
-// instead: the answers 429, 304 for a known ETag, the recent logs of a hook, creating and deleting users, suspending them, and
-// tokens of an organization. Passwords, sign-in, and the rest of the Management API are not there.
+// instead: the answers 429, 304 for a known ETag, the recent logs of a hook, a webhook's userAgent, creating and deleting
+// users, suspending them, and tokens of an organization. Passwords, sign-in, and the rest of the Management API are not there.
 package logtotest

@@ -26,6 +26,7 @@ func send(t *testing.T, c *http.Client, method, address, body string) (int, http
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set("User-Agent", "") // none is sent, as in the recorded requests
 	return do(t, c, req)
 }
 

@@ -67,28 +67,28 @@ func (t *Tenant) FlushHooks() {
 	}
 }
 
-func (t *Tenant) fireCreated(u *user) {
-	t.fire(UserCreated, request("/users", "POST", http.StatusOK, "", "/users"), fields{{"data", u.json()}}, false)
+func (t *Tenant) fireCreated(u *user, agent string) {
+	t.fire(UserCreated, agent, request("/users", "POST", http.StatusOK, "", "/users"), fields{{"data", u.json()}}, false)
 }
 
-func (t *Tenant) fireUpdated(u *user) {
-	t.fire(UserDataUpdated, request("/users/"+u.id, "PATCH", http.StatusOK, u.id, "/users/:userId"), fields{{"data", u.json()}}, false)
+func (t *Tenant) fireUpdated(u *user, agent string) {
+	t.fire(UserDataUpdated, agent, request("/users/"+u.id, "PATCH", http.StatusOK, u.id, "/users/:userId"), fields{{"data", u.json()}}, false)
 }
 
 // fireCustomData fires even where nothing changed, and data is the custom data alone (recorded: webhook-custom-data-noop).
-func (t *Tenant) fireCustomData(u *user) {
-	t.fire(UserDataUpdated, request("/users/"+u.id+"/custom-data", "PATCH", http.StatusOK, u.id, "/users/:userId/custom-data"),
+func (t *Tenant) fireCustomData(u *user, agent string) {
+	t.fire(UserDataUpdated, agent, request("/users/"+u.id+"/custom-data", "PATCH", http.StatusOK, u.id, "/users/:userId/custom-data"),
 		fields{{"data", u.customData}}, false)
 }
 
-func (t *Tenant) fireSuspended(u *user) {
-	t.fire(UserSuspensionStatus, request("/users/"+u.id+"/is-suspended", "PATCH", http.StatusOK, u.id, "/users/:userId/is-suspended"),
+func (t *Tenant) fireSuspended(u *user, agent string) {
+	t.fire(UserSuspensionStatus, agent, request("/users/"+u.id+"/is-suspended", "PATCH", http.StatusOK, u.id, "/users/:userId/is-suspended"),
 		fields{{"data", u.json()}}, false)
 }
 
 // fireDeleted puts data before the request, and without hasPassword (recorded: webhook-user-deleted).
-func (t *Tenant) fireDeleted(u *user) {
-	t.fire(UserDeleted, request("/users/"+u.id, "DELETE", http.StatusNoContent, u.id, "/users/:userId"), fields{{"data", u.shared()}}, true)
+func (t *Tenant) fireDeleted(u *user, agent string) {
+	t.fire(UserDeleted, agent, request("/users/"+u.id, "DELETE", http.StatusNoContent, u.id, "/users/:userId"), fields{{"data", u.shared()}}, true)
 }
 
 // request describes the request that caused an event.
@@ -100,8 +100,9 @@ func request(path, method string, status int, userID, route string) fields {
 	return fields{{"path", path}, {"method", method}, {"status", status}, {"params", params}, {"matchedRoute", route}}
 }
 
-// fire queues an event for every hook that listens. The caller holds t.mu.
-func (t *Tenant) fire(event string, request, data fields, dataFirst bool) {
+// fire queues an event for every hook that listens. agent is the User-Agent of the request that caused it: Logto's source
+// has it before the ip, and leaves it out where it is missing, as in all recorded webhooks. The caller holds t.mu.
+func (t *Tenant) fire(event, agent string, request, data fields, dataFirst bool) {
 	if dataFirst {
 		request, data = data, request
 	}
@@ -109,9 +110,11 @@ func (t *Tenant) fire(event string, request, data fields, dataFirst bool) {
 		if !slices.Contains(h.events, event) || t.closing.Err() != nil {
 			continue
 		}
-		body := slices.Concat(
-			fields{{"event", event}, {"createdAt", t.now().UTC().Format("2006-01-02T15:04:05.000Z")}, {"ip", loopback}},
-			request, data, fields{{"hookId", h.ID}})
+		body := fields{{"event", event}, {"createdAt", t.now().UTC().Format("2006-01-02T15:04:05.000Z")}}
+		if agent != "" {
+			body = append(body, field{"userAgent", agent})
+		}
+		body = slices.Concat(append(body, field{"ip", loopback}), request, data, fields{{"hookId", h.ID}})
 		h.queue = append(h.queue, delivery{event, body})
 		t.pending++
 		if len(h.queue) == 1 {

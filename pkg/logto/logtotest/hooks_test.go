@@ -128,6 +128,35 @@ func TestWebhooksAreSentAsRecorded(t *testing.T) {
 	}
 }
 
+// Logto's source, not recorded: what the request that caused an event says of itself is in the event.
+func TestAWebhookNamesTheUserAgentOfTheRequestThatCausedIt(t *testing.T) {
+	tenant := logtotest.New(t)
+	r := newReceiver(t, http.StatusOK)
+	tenant.AddHook(r.URL, logtotest.UserCreated)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tenant.URL+"/api/users", strings.NewReader(`{"username":"ann"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "m2mjobs")
+	do(t, tenant.ManagementClient(), req)
+	tenant.AddUser(logtotest.User{}) // no request did
+	tenant.FlushHooks()
+	var got []string
+	for _, body := range r.bodies {
+		var event struct {
+			UserAgent string `json:"userAgent"`
+		}
+		if err := json.Unmarshal([]byte(body), &event); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, event.UserAgent)
+	}
+	if diff := cmp.Diff([]string{"m2mjobs", ""}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAFailedDeliveryIsNotRepeatedAndStaysInTheRecentLogs(t *testing.T) {
 	tenant := logtotest.New(t)
 	r := newReceiver(t, http.StatusInternalServerError)

@@ -116,7 +116,7 @@ func (t *Tenant) AddUser(in User) string {
 		return u.id
 	}
 	t.users.add(u)
-	t.fireCreated(u)
+	t.fireCreated(u, "")
 	return u.id
 }
 
@@ -149,7 +149,7 @@ func (t *Tenant) SetCustomData(id string, data map[string]any) {
 		stored = map[string]any{}
 	}
 	t.setCustomData(u, stored)
-	t.fireUpdated(u)
+	t.fireUpdated(u, "")
 }
 
 // setCustomData replaces the data of a stored user. The caller holds t.mu.
@@ -171,7 +171,7 @@ func (t *Tenant) DeleteUser(id string) {
 	defer t.mu.Unlock()
 	if u := t.users.byID(id); u != nil {
 		t.users.remove(u)
-		t.fireDeleted(u)
+		t.fireDeleted(u, "")
 	}
 }
 

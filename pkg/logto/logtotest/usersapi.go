@@ -154,7 +154,7 @@ func (t *Tenant) patchCustomData(r *http.Request) answer {
 		return internalError()
 	}
 	t.setCustomData(u, merged(u.customData, data))
-	t.fireCustomData(u)
+	t.fireCustomData(u, r.UserAgent())
 	return answer{status: http.StatusOK, body: u.customData}
 }
 
@@ -191,7 +191,7 @@ func (t *Tenant) patchUser(r *http.Request) answer {
 	t.users.unindex(u)
 	*u = changed
 	t.users.index(u)
-	t.fireUpdated(u)
+	t.fireUpdated(u, r.UserAgent())
 	return answer{status: http.StatusOK, body: u.json()}
 }
 
@@ -256,7 +256,7 @@ func (t *Tenant) patchSuspended(r *http.Request) answer {
 		return notFound()
 	}
 	u.suspended, u.updatedAt = suspended, t.now()
-	t.fireSuspended(u)
+	t.fireSuspended(u, r.UserAgent())
 	return answer{status: http.StatusOK, body: u.json()}
 }
 
@@ -286,7 +286,7 @@ func (t *Tenant) createUser(r *http.Request) answer {
 		u.customData = data
 	}
 	t.users.add(u)
-	t.fireCreated(u)
+	t.fireCreated(u, r.UserAgent())
 	return answer{status: http.StatusOK, body: u.json()}
 }
 
@@ -298,6 +298,6 @@ func (t *Tenant) deleteUser(r *http.Request) answer {
 		return notFound()
 	}
 	t.users.remove(u)
-	t.fireDeleted(u)
+	t.fireDeleted(u, r.UserAgent())
 	return answer{status: http.StatusNoContent}
 }
