@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,9 @@ type attempt struct {
 	slot    string
 	number  int
 	trigger Trigger
+	group   string // of the slots that the run's may not overlap with; empty: none
+	overlap Overlap
+	form    int    // of the job's checkpoints
 	record  Record // from Claim
 	held    bool   // record's lease is ours
 	// override: the store's trigger carries other params than ours, which count.
@@ -39,6 +43,10 @@ type attempt struct {
 	saved       map[string]int64 // counts at this attempt's last checkpoint
 	before      map[string]int64 // counts that earlier attempts left
 	progress    json.RawMessage  // what the last checkpoint says
+	origin      json.RawMessage  // what it said when the attempt began
+	stalled     int              // attempts before this one, in a row, that left the checkpoint as it was
+	stalledNow  int              // the same with this one
+	startedOver string           // why the run does not go on from its checkpoint
 	checkpoints int              // made by this attempt
 	rejects     rejects
 	rejected    int64 // rows that earlier attempts left
@@ -49,12 +57,13 @@ type attempt struct {
 	result      json.RawMessage
 	resultErr   error
 	lost        error // matches ErrLeaseLost
+	cancelled   error // matches ErrCancelled
 }
 
 func (h *handler[P]) attempt(c *call, e entry) *attempt {
 	a := &attempt{
 		config: h.config, job: h.job.Name, call: c, started: h.config.Now(), trigger: e.trigger, number: max(1, e.delivery),
-		counts: map[string]int64{}, runContext: context.Background(),
+		counts: map[string]int64{}, runContext: context.Background(), form: h.job.CheckpointVersion,
 	}
 	a.id = newRunID(e.trigger, a.started)
 	if e.continued != nil {
@@ -81,6 +90,8 @@ const checkpointVersion = 2
 // savedState is what a Store keeps as a checkpoint: the job's own progress with what the framework adds.
 type savedState struct {
 	Version  int              `json:"v"`
+	Form     int              `json:"form,omitempty"`    // Job.CheckpointVersion
+	Stalled  int              `json:"stalled,omitempty"` // attempts in a row with the same progress
 	Counts   map[string]int64 `json:"counts,omitempty"`
 	Rejected rejects          `json:"rejected"`
 	Trigger  json.RawMessage  `json:"trigger,omitempty"` // counts instead of the record's
@@ -99,7 +110,12 @@ func (a *attempt) checkpoint(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	state := savedState{Version: checkpointVersion, Counts: taken.counts, Rejected: taken.rejects, Progress: progress}
+	state := savedState{Version: checkpointVersion, Form: a.form, Counts: taken.counts, Rejected: taken.rejects, Progress: progress}
+	a.mu.Lock()
+	if bytes.Equal(progress, a.origin) {
+		state.Stalled = a.stalled + 1
+	}
+	a.mu.Unlock()
 	state.Rejected.Some = state.Rejected.shown(a.config.Keep != nil)
 	if a.held {
 		if err := a.store(ctx, state); err != nil {
@@ -108,7 +124,7 @@ func (a *attempt) checkpoint(ctx context.Context, v any) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.progress, a.saved, a.savedRows = progress, state.Counts, state.Rejected
+	a.progress, a.saved, a.savedRows, a.stalledNow = progress, state.Counts, state.Rejected, state.Stalled
 	a.checkpoints++
 	return nil
 }
@@ -131,31 +147,35 @@ func (a *attempt) store(ctx context.Context, state savedState) error {
 	return nil
 }
 
-// stored reads what earlier attempts of a run left: the trigger that counts, and the checkpoint.
-func (a *attempt) stored(r Record) (Trigger, savedState, error) {
-	var state savedState
+// stored reads what earlier attempts of a run left: the trigger that counts, the checkpoint, and, if that cannot be
+// used, why.
+func (a *attempt) stored(r Record) (t Trigger, state savedState, startOver string, err error) {
 	if len(r.Checkpoint) > 0 {
-		if err := json.Unmarshal(r.Checkpoint, &state); err != nil || state.Version != checkpointVersion {
-			a.log.Warn("the run's checkpoint is of a form that this version does not know: starting over", "version", state.Version)
-			state = savedState{}
+		wrong := json.Unmarshal(r.Checkpoint, &state)
+		switch {
+		case wrong != nil || state.Version != checkpointVersion:
+			state, startOver = savedState{}, "its checkpoint is of a form that this version does not know"
+		case state.Form != a.form:
+			startOver = fmt.Sprintf("its checkpoint has the version %d, and the job has %d", state.Form, a.form)
+			state = savedState{Trigger: state.Trigger}
 		}
 	}
 	trigger := state.Trigger
 	if trigger == nil {
 		trigger = r.Trigger
 	}
-	t, err := unwire(trigger)
-	return t, state, err
+	t, err = unwire(trigger)
+	return t, state, startOver, err
 }
 
 // goOn takes over what earlier attempts of the run left.
 func (a *attempt) goOn(continued bool) error {
-	first, state, err := a.stored(a.record)
+	first, state, startOver, err := a.stored(a.record)
 	switch {
 	case err != nil && continued:
 		return err
 	case err != nil || !continued && !samePayload(first, a.trigger):
-		a.log.Warn("the run's earlier attempts had other params: starting over with those given now")
+		startOver = "its earlier attempts had other params than those given now"
 		a.override = true
 		state = savedState{}
 	default:
@@ -163,18 +183,36 @@ func (a *attempt) goOn(continued bool) error {
 		a.trigger, a.override = first, state.Trigger != nil
 	}
 	a.log.Info("going on with a run", "attempt", a.number, "checkpoint", state.Version != 0)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if startOver != "" {
+		a.noteStart(startOver)
+	}
 	if state.Version == 0 {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.progress, a.rejects, a.rejected = state.Progress, state.Rejected, state.Rejected.Rows
+	a.progress, a.origin, a.stalled = state.Progress, state.Progress, state.Stalled
+	a.rejects, a.rejected = state.Rejected, state.Rejected.Rows
 	maps.Copy(a.counts, state.Counts)
 	a.before = state.Counts
 	for _, x := range state.Rejected.Some {
 		a.someBytes += len(x.Row) + len(x.Reason)
 	}
 	return nil
+}
+
+// noteStart says that the run starts over. a.mu is held.
+func (a *attempt) noteStart(why string) {
+	a.startedOver = why
+	a.log.Warn("the run starts over", "why", why)
+}
+
+// startOver drops what earlier attempts left, because the job cannot read its checkpoint.
+func (a *attempt) startOver(why string) {
+	a.mu.Lock()
+	a.noteStart(why)
+	a.mu.Unlock()
+	a.restart()
 }
 
 // restart forgets what was counted and rejected so far, and where the run was.
@@ -186,13 +224,13 @@ func (a *attempt) restart() {
 	a.counts, a.before, a.rejects, a.rejected = map[string]int64{}, nil, rejects{}, 0
 	a.pending, a.someBytes = nil, 0
 	// What the store has is still the old checkpoint: only a new one is something to go on from.
-	a.progress, a.checkpoints = nil, 0
+	a.progress, a.origin, a.stalled, a.checkpoints = nil, nil, 0, 0
 }
 
 // alive checks the lease by the wall clock: a monotonic one stands still while an environment is frozen.
 func (a *attempt) alive() error {
 	a.mu.Lock()
-	lost := a.lost
+	lost, cancelled := a.lost, a.cancelled
 	a.mu.Unlock()
 	if lost != nil {
 		return lost
@@ -200,15 +238,18 @@ func (a *attempt) alive() error {
 	if now := a.config.Now().Round(0); !now.Before(a.call.deadline) {
 		return a.noteLost(fmt.Errorf("run %s: %w: it ended at %s", a.id, ErrLeaseLost, a.call.deadline.UTC().Format(time.RFC3339)))
 	}
-	return nil
+	return cancelled
 }
 
-// noteLost remembers a lost lease, whatever the job makes of the error.
+// noteLost remembers a lost lease and that the run was cancelled, whatever the job makes of the error.
 func (a *attempt) noteLost(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if errors.Is(err, ErrLeaseLost) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
 		a.lost = err
+	}
+	if errors.Is(err, ErrCancelled) {
+		a.cancelled = err
 	}
 	return err
 }

@@ -20,10 +20,29 @@ const (
 	longestMargin  = 30 * time.Second
 )
 
+// checkOverlap refuses what is no policy.
+func checkOverlap(what string, o Overlap) error {
+	switch o {
+	case "", OverlapSkip, OverlapQueue, OverlapAllow:
+		return nil
+	}
+	return fmt.Errorf("%s %q: want skip, queue or allow", what, clip(string(o), nameLimit))
+}
+
 // check returns all that is wrong with a job and its configuration, in one error. Names end up in slots, file names and
 // metric dimensions.
-func check(name string, hasRun bool, c Config) error {
+func check[P any](job Job[P], c Config) error {
 	var wrong []error
+	name, hasRun := job.Name, job.Run != nil
+	if err := checkOverlap("Job.Overlap", job.Overlap); err != nil {
+		wrong = append(wrong, err)
+	}
+	switch {
+	case job.CatchUp < 0:
+		wrong = append(wrong, fmt.Errorf("Job.CatchUp %v is negative", job.CatchUp))
+	case job.CatchUp > 0 && c.Slots == nil:
+		wrong = append(wrong, errors.New("Job.CatchUp is set, and Config.Slots, which tells what was missed, is nil"))
+	}
 	if !isName(name, 64, "") {
 		wrong = append(wrong, fmt.Errorf("Job.Name %q: want 1 to 64 letters, digits and hyphens", clip(name, nameLimit)))
 	}

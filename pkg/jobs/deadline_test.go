@@ -283,21 +283,37 @@ func TestAContinuationIsOnlyOfItsOwnRun(t *testing.T) {
 	}
 }
 
-func TestResumeSaysThatTheCheckpointDoesNotFit(t *testing.T) {
-	attempt := 0
-	h := jobs.Handler(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
-		if attempt++; attempt == 1 {
-			return errors.Join(run.Checkpoint(ctx, "text"), jobs.ErrUnfinished)
-		}
-		_, err := run.Resume(new(int))
-		return err
-	}), jobs.Config{Log: io.Discard})
-	if _, err := invoke(t, t.Context(), h, nightly); !errors.Is(err, jobs.ErrUnfinished) {
-		t.Fatal(err)
+func TestACheckpointThatTheJobCannotReadStartsOverAndSaysSo(t *testing.T) {
+	type oldForm struct{ Row string }
+	type newForm struct{ Row int }
+	for name, version := range map[string]int{"with another version": 1, "with the same version": 0} {
+		t.Run(name, func(t *testing.T) {
+			var log logBuffer
+			config := jobs.Config{Store: jobs.NewMemoryStore(nil), Log: &log}
+			older := echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+				run.Count("rows", 7)
+				run.Reject(jobs.Rejection{Line: 1, Kind: "rejected", Reason: "by the old"})
+				return errors.Join(run.Checkpoint(ctx, oldForm{"seven"}), jobs.ErrUnfinished)
+			})
+			if _, err := invoke(t, t.Context(), jobs.Handler(older, config), nightly); !errors.Is(err, jobs.ErrUnfinished) {
+				t.Fatal(err)
+			}
+			newer := echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+				at := newForm{Row: -1}
+				if ok, err := run.Resume(&at); ok || err != nil || at.Row != -1 {
+					t.Errorf("Resume: %v, %v, %v", ok, err, at)
+				}
+				run.Count("rows", 3)
+				return run.Checkpoint(ctx, newForm{3})
+			})
+			newer.CheckpointVersion = version
+			report := mustInvoke(t, t.Context(), jobs.Handler(newer, config), nightly)
+			if report.Attempt != 2 || report.Counts["rows"] != 3 || report.Rejected != nil || report.StartedOver == "" {
+				t.Errorf("report is %+v", report)
+			}
+			if len(log.with(t, "the run starts over")) != 1 {
+				t.Errorf("nothing says that the run starts over: %s", log.String())
+			}
+		})
 	}
-	_, err := invoke(t, t.Context(), h, nightly)
-	if err == nil {
-		t.Fatal("a string was read into an int")
-	}
-	contains(t, err.Error(), "reading the checkpoint of run", "found string where int is wanted")
 }

@@ -32,6 +32,11 @@ type entry struct {
 	delivery  int           // how often the queue has delivered the message, from 1
 	continued *Continuation // the run to continue; the trigger is in the store
 	err       error         // why the entry cannot be run
+
+	expression string // the schedule's, with its time zone; empty if unknown
+	timeZone   string
+	overlap    Overlap // instead of the job's
+	rerun      bool    // also if it is done or cancelled
 }
 
 const accepted = "accepted are an EventBridge Scheduler input ({\"m2mjobs\": {\"schedule\": …}}), an EventBridge event, " +

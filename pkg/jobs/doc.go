@@ -49,8 +49,9 @@
 //
 //   - EventBridge Scheduler, with this as the schedule's Input, in which Scheduler fills in what stands in angle
 //     brackets: {"m2mjobs": {"schedule": "<aws.scheduler.schedule-arn>", "time": "<aws.scheduler.scheduled-time>",
-//     "attempt": "<aws.scheduler.attempt-number>", "params": {…}}}. Sent by hand, with a schedule's name and a time,
-//     the same runs a slot that was missed.
+//     "attempt": "<aws.scheduler.attempt-number>", "expression": "cron(0 3 * * ? *)", "timeZone": "Europe/Berlin",
+//     "params": {…}}}. Expression and time zone, the schedule's own, are for [Job].CatchUp only. Sent by hand, with a
+//     schedule's name and a time, the same runs a slot of the past ([ScheduleInput]).
 //   - An EventBridge event (keys detail-type and source): its detail is the payload. A classic rule with a schedule
 //     expression counts as a schedule, without params.
 //   - An SQS batch ({"Records": […]}): each message's body is a payload, or an EventBridge event that a rule has put
@@ -78,17 +79,49 @@
 // must converge by itself. They cannot be continued either: one that returns ErrUnfinished is delivered again.
 //
 //   - A done slot does not run again: the report is the first run's, with "duplicate": true. But a run by hand that is
-//     done runs anew, unless the same request is only delivered twice.
+//     done runs anew, unless the same request is only delivered twice; and so does a slot with "rerun": true.
 //   - A failed or unfinished one goes on, from its checkpoint, as the next attempt of the same run, by whatever way it
 //     comes: Lambda's retry, a redrive, a continuation. If a schedule's params were corrected meanwhile it starts over
 //     with the new ones.
 //   - But a run by hand that stopped more than 24 hours ago does not go on: invoked again, it begins anew. Who repeats
 //     such a request the next day wants it done, not its remains of the day before.
 //   - One that is under way is left alone: the report says "inProgress": true, without an error.
+//   - A cancelled one stays so: the outcome is "cancelled", without an error. A run by hand and "rerun": true run anew.
 //
 // A run holds its slot by a lease until the invocation's deadline (24 hours if there is none). Lambda's own retry has
 // the same request id, and takes the lease of the attempt that was killed over at once; another invocation must wait
 // for its end. Every claim has a higher fence than the one before, and a Store takes nothing under an old one.
+//
+// # Schedules: overlap, and slots that were missed
+//
+// The slots of a schedule follow one another. What becomes of one whose time comes while another still runs, or is
+// unfinished for less than an hour and so about to be continued, [Job].Overlap says:
+//
+//   - [OverlapSkip], unless told otherwise: it is not run. The outcome is "skipped", without an error.
+//   - [OverlapQueue]: it waits, with the outcome "queued", and is run when the other ends, however that ends: handed to
+//     [Config].Continue, or, without that, in the same invocation if time is left. One can wait; a further one is skipped.
+//   - [OverlapAllow]: it is run at the same time.
+//
+// "overlap" in the schedule's envelope counts instead: a backfill says "allow", so that slots of the past neither wait
+// for one another nor keep the schedule from running. A retry of a slot that failed gives way like a new one.
+//
+// With [Job].CatchUp an invocation first runs, in order, the slots of the window before its own that have no record:
+// they were never begun, because the schedule did not fire, or the job was paused, or they were skipped. So are, from
+// their checkpoints, those whose run died without a word: its lease has ended, or nobody has continued it for an hour.
+// Each has its own report, in the log and in the store; the answer is that of the invocation's slot. What does not fit
+// into the time fails the invocation, so that its retry goes on there. A missed slot that fails does not keep the
+// others from running, but fails the invocation, too; the retry repeats it. The first slot of a new schedule has
+// missed all those of its window.
+//
+// # Pausing and cancelling
+//
+// [Store].Pause keeps a job from beginning runs: a schedule's slot ends as "paused", without an error, and is missed
+// unless there is CatchUp; so does a continuation, which may be sent again later. What is delivered (events, messages)
+// or sent by hand fails, so that it stays where it comes from or goes to where failures are kept. Messages, which take
+// no slot, believe for a minute what they saw last. Runs under way go on.
+//
+// [Store].Cancel stops a run at its next Checkpoint, with [ErrCancelled], and one that is not running at once. It ends
+// as "cancelled", without an error, so that nothing retries it.
 //
 // # What is promised
 //
@@ -111,13 +144,16 @@
 //
 // A run stops by itself: [Run].TimeLeft is what is left until a margin before the deadline. It makes a Checkpoint and
 // returns [ErrUnfinished]; then [Config].Continue is given a [Continuation] to invoke the handler with. Without Continue
-// the invocation ends in an error, so that Lambda's retry of an asynchronous invocation goes on. A run that has not
+// the invocation ends in an error, so that Lambda's retry of an asynchronous invocation goes on. Two attempts in a row
+// that leave the checkpoint as they found it end the run with an error: it would never get on. A run that has not
 // stopped when half of the margin is over is stopped by its context; it is continued if it has made a checkpoint in
 // this attempt, and fails if not. The other half is for saving and reporting.
 //
 // A checkpoint has the job's own progress (anything that marshals to JSON; keep it small, a cursor, not rows), the
-// counts and the rejected rows. What an attempt counted and rejected since its last checkpoint is dropped with it. A job
-// that finds the checkpoint worthless, because its source was replaced, calls [Run].Restart.
+// counts and the rejected rows. What an attempt counted and rejected since its last checkpoint is dropped with it. One
+// that a deployment with another [Job].CheckpointVersion left, or that cannot be read, is not used: the run starts over,
+// and its log and report ("startedOver") say so. A job that finds the checkpoint worthless, because its source was
+// replaced, calls [Run].Restart.
 //
 // # Reports, logs and metrics
 //
@@ -127,8 +163,9 @@
 //
 // Beside the report stands one line in CloudWatch's embedded metric format, with the job as the only dimension:
 // finished, failed, unfinished, duplicate, inProgress (0 or 1), duration, requests, retries, tokens, secretReads,
-// throttled, waited, rejected, and the job's counts, up to 100 in all. They are this attempt's, and of one
-// that is continued those at its last checkpoint, so that their sums over time are right. Characters other than
+// throttled, waited, rejected, and the job's counts, up to 100 in all; and skipped, queued, paused or cancelled, when
+// that is the outcome. They are this attempt's, and of one that is continued those at its last checkpoint, so that their
+// sums over time are right: finished is 1 once for each run that is done, for an alarm to watch. Characters other than
 // letters, digits and _ . - become _; a count called like one of the above has count_ before its name.
 //
 // Rejected rows ([Run].Reject) are written by [Config].Keep as rejected/RUNID/00001.ndjson and so on: a part at each
@@ -140,6 +177,6 @@
 //
 // Invoke returns the report together with the error of a run that failed: Lambda then counts an error, retries an
 // asynchronous invocation twice, and hands it to the function's OnFailure destination. The error matches what the job
-// returned. Rows that cannot be used are not an error, but a result. What a Store refuses with (ErrDone, ErrHeld) never
-// becomes an error of an invocation.
+// returned. Rows that cannot be used are not an error, but a result. What a Store refuses with because of another run
+// (ErrDone, ErrHeld, ErrOverlap) never becomes an error of an invocation.
 package jobs

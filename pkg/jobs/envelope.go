@@ -28,6 +28,27 @@ func (c Continuation) MarshalJSON() ([]byte, error) {
 	})
 }
 
+// ScheduleInput runs a slot of a schedule as EventBridge Scheduler would, or one of the past. Its JSON is the whole
+// envelope: give it to the handler as its payload.
+type ScheduleInput struct {
+	Schedule   string          `json:"schedule"`             // the schedule's name, or its ARN
+	Time       time.Time       `json:"time"`                 // the scheduled time
+	Expression string          `json:"expression,omitempty"` // the schedule's, for Job.CatchUp. Empty: nothing is made up for
+	TimeZone   string          `json:"timeZone,omitempty"`   // of Expression. Empty: UTC
+	Params     json.RawMessage `json:"params,omitempty"`     // an object
+	Overlap    Overlap         `json:"overlap,omitempty"`    // instead of Job.Overlap: OverlapAllow to run several slots at once
+	Rerun      bool            `json:"rerun,omitempty"`      // run it anew, though it is done or was cancelled
+}
+
+// scheduleFields is what stands inside the envelope.
+type scheduleFields ScheduleInput
+
+// MarshalJSON returns {"m2mjobs":{"schedule":…,"time":…}}.
+func (i ScheduleInput) MarshalJSON() ([]byte, error) {
+	i.Time = i.Time.UTC()
+	return json.Marshal(map[string]scheduleFields{envelopeKey: scheduleFields(i)})
+}
+
 // control reads the framework's own envelope.
 func control(raw json.RawMessage, now time.Time) (invocation, error) {
 	fields, err := members(raw)
@@ -36,10 +57,10 @@ func control(raw json.RawMessage, now time.Time) (invocation, error) {
 	}
 	for _, key := range sortedKeys(fields) {
 		switch key {
-		case "schedule", "time", "attempt", "params", "continue":
+		case "schedule", "time", "attempt", "params", "expression", "timeZone", "overlap", "rerun", "continue":
 		default:
-			return invocation{}, fmt.Errorf("%s: unknown key %q; accepted are continue, or schedule with time, attempt and params",
-				envelopeKey, clip(key, nameLimit))
+			return invocation{}, fmt.Errorf("%s: unknown key %q; accepted are continue, or schedule with time, attempt, params, "+
+				"expression, timeZone, overlap and rerun", envelopeKey, clip(key, nameLimit))
 		}
 	}
 	if _, ok := fields["continue"]; ok {
@@ -51,11 +72,36 @@ func control(raw json.RawMessage, now time.Time) (invocation, error) {
 	if len(fields) == 0 {
 		return invocation{}, fmt.Errorf("%s: empty; accepted are continue, or schedule with time, attempt and params", envelopeKey)
 	}
-	t, err := scheduled(fields)
+	e := entry{}
+	if e.trigger, err = scheduled(fields); err == nil {
+		err = e.control(fields)
+	}
 	if err != nil {
 		return invocation{}, fmt.Errorf("%s: %w", envelopeKey, err)
 	}
-	return invocation{entries: []entry{{trigger: t}}}, nil
+	return invocation{entries: []entry{e}}, nil
+}
+
+// control reads what a schedule's envelope says about how to run the slot.
+func (e *entry) control(fields map[string]json.RawMessage) error {
+	overlap := ""
+	for name, to := range map[string]*string{"expression": &e.expression, "timeZone": &e.timeZone, "overlap": &overlap} {
+		if isNothing(fields[name]) {
+			continue
+		}
+		text, err := attribute(fields, name)
+		if err != nil {
+			return err
+		}
+		*to = text
+	}
+	if raw := fields["rerun"]; !isNothing(raw) {
+		if err := json.Unmarshal(raw, &e.rerun); err != nil {
+			return fmt.Errorf("rerun: %w", plainly(err))
+		}
+	}
+	e.overlap = Overlap(overlap)
+	return checkOverlap("overlap", e.overlap)
 }
 
 func continuing(raw json.RawMessage, now time.Time) (invocation, error) {

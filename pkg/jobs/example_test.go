@@ -143,6 +143,73 @@ func ExampleScheduleSlot() {
 	// shop/daily-orders/nightly/2026-11-24T03:00:00Z
 }
 
+// A backfill sends the slots of the past that the schedule would have sent, several at a time.
+func ExampleScheduleInput() {
+	payload, err := json.Marshal(jobs.ScheduleInput{
+		Schedule: "nightly", Time: time.Date(1997, 3, 1, 3, 0, 0, 0, time.UTC), Overlap: jobs.OverlapAllow,
+	})
+	fmt.Println(string(payload), err)
+	// Output:
+	// {"m2mjobs":{"schedule":"nightly","time":"1997-03-01T03:00:00Z","overlap":"allow"}} <nil>
+}
+
+// A schedule that did not fire for two nights: the third runs their slots first.
+func ExampleJob_catchUp() {
+	job := jobs.Job[struct{}]{
+		Name:    "daily-orders",
+		CatchUp: 3 * 24 * time.Hour,
+		Run: func(_ context.Context, run *jobs.Run[struct{}]) error {
+			fmt.Println("running", run.Slot)
+			return nil
+		},
+	}
+	handler := jobs.Handler(job, jobs.Config{
+		Stack: "shop", Log: io.Discard,
+		// In earnest a reader of cron expressions.
+		Slots: func(expression, timeZone string, after, before time.Time) (times []time.Time, err error) {
+			for at := after.Add(24 * time.Hour); at.Before(before); at = at.Add(24 * time.Hour) {
+				times = append(times, at)
+			}
+			return times, nil
+		},
+	})
+	payload, err := json.Marshal(jobs.ScheduleInput{
+		Schedule: "nightly", Time: time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC), Expression: "cron(0 3 * * ? *)",
+	})
+	if err == nil {
+		_, err = handler.Invoke(context.Background(), payload)
+	}
+	fmt.Println(err)
+	// Output:
+	// running shop/daily-orders/nightly/2026-11-22T03:00:00Z
+	// running shop/daily-orders/nightly/2026-11-23T03:00:00Z
+	// running shop/daily-orders/nightly/2026-11-24T03:00:00Z
+	// <nil>
+}
+
+// A person stops a run, which learns of it by its next checkpoint.
+func ExampleStore() {
+	store := jobs.NewMemoryStore(nil)
+	job := jobs.Job[struct{}]{
+		Name: "long",
+		Run: func(ctx context.Context, run *jobs.Run[struct{}]) error {
+			if _, err := store.Cancel(ctx, run.ID); err != nil { // in earnest somebody else does
+				return err
+			}
+			return run.Checkpoint(ctx, "page 7")
+		},
+	}
+	answer, err := jobs.Handler(job, jobs.Config{Store: store, Log: io.Discard}).Invoke(context.Background(), nil)
+	var report jobs.Report
+	if err := errors.Join(err, json.Unmarshal(answer, &report)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report.Outcome)
+	// Output:
+	// cancelled
+}
+
 func ExampleDecode() {
 	_, err := jobs.Decode[dayParams](json.RawMessage(`{"day": "2026-11-23"}`))
 	fmt.Println(err)

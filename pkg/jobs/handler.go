@@ -22,7 +22,7 @@ import (
 //
 // The handler may be used by several goroutines, but Config.Usage then counts what all of them use.
 func Handler[P any](job Job[P], config Config) lambda.Handler {
-	err := check(job.Name, job.Run != nil, config)
+	err := check(job, config)
 	return &handler[P]{job: job, config: config.withDefaults(), err: err}
 }
 
@@ -35,7 +35,7 @@ func Handler[P any](job Job[P], config Config) lambda.Handler {
 // or is under way in another process. If Config.Continue is nil an unfinished run is continued in the same process,
 // until it ends. The run's context ends at SIGINT and SIGTERM; a second of them ends the process.
 func Start[P any](job Job[P], config Config) {
-	if err := check(job.Name, job.Run != nil, config); err != nil {
+	if err := check(job, config); err != nil {
 		slog.New(slog.NewJSONHandler(config.withDefaults().Log, nil)).Error("the job cannot start", "error", err.Error())
 		os.Exit(1)
 	}
@@ -49,6 +49,7 @@ type handler[P any] struct {
 	job    Job[P]
 	config Config
 	err    error // of the configuration
+	pause  pause
 }
 
 // call is one invocation.

@@ -23,6 +23,15 @@ type Job[P any] struct {
 	// Digest identifies what the parameters refer to (the version of a file, say), so that a run by hand is resumed
 	// only if that is the same. Its error is the run's as it is: name what could not be read. Nil: the parameters alone count.
 	Digest func(ctx context.Context, params P) (string, error)
+	// Overlap is what becomes of a slot of a schedule while an earlier one of it still runs. Empty: OverlapSkip.
+	Overlap Overlap
+	// CatchUp is how far back a schedule's invocation looks for slots that were missed, because the schedule did not
+	// fire, or the job was paused or overlapped: they are run first, in order, as are runs that died without a word. A
+	// new schedule has missed all slots of the window. Zero: none. It needs Config.Slots.
+	CatchUp time.Duration
+	// CheckpointVersion is the form of what the job gives to Run.Checkpoint: raise it when a new form cannot read the
+	// old. A run that a deployment with another version began starts over, and its report says so.
+	CheckpointVersion int
 }
 
 // ErrUnfinished is what Job.Run returns, wrapped or not, when it stopped before its deadline with work left. It must
@@ -58,6 +67,10 @@ type Config struct {
 	Log io.Writer
 	// LogLevel of Run.Log. Nil: info. The report and the metrics are written at any level.
 	LogLevel slog.Leveler
+	// Slots returns a schedule's times between after and before, both excluded, in order: of an expression like
+	// "cron(0 3 * * ? *)" or "rate(1 hour)" in a time zone, as EventBridge Scheduler has them. Nil: Job.CatchUp must be
+	// zero.
+	Slots func(expression, timeZone string, after, before time.Time) ([]time.Time, error)
 	// Namespace of the metrics. Empty: "m2mjobs".
 	Namespace string
 	// Now is the wall clock. Nil: time.Now.

@@ -11,8 +11,23 @@ import (
 // errHardStop is why a run's context ended before the invocation's did.
 var errHardStop = errors.New("the run did not stop by itself in time")
 
-// run takes one entry from its trigger to its report.
+// run takes one entry of an invocation from its trigger to its report, with the other slots of its schedule whose turn
+// it is: those that were missed before it, and the one that waits for its end.
 func (h *handler[P]) run(ctx context.Context, c *call, e entry) (Report, error) {
+	var missed error
+	if e.err == nil {
+		missed, e.err = h.catchUp(ctx, c, e)
+	}
+	a, report, err := h.one(ctx, c, e)
+	next := h.next(ctx, a, report)
+	if also := errors.Join(missed, next); also != nil {
+		return report, &jobFailed{text: fmt.Sprintf("job %s: %v", h.job.Name, errors.Join(err, also)), err: errors.Join(err, also)}
+	}
+	return report, err
+}
+
+// one takes a single run from its trigger to its report.
+func (h *handler[P]) one(ctx context.Context, c *call, e entry) (*attempt, Report, error) {
 	a := h.attempt(c, e)
 	run := &Run[P]{attempt: a}
 	var gaveWay Outcome
@@ -24,90 +39,14 @@ func (h *handler[P]) run(ctx context.Context, c *call, e entry) (Report, error) 
 		return err
 	})
 	if gaveWay != "" {
-		return a.giveWay(ctx, gaveWay)
+		report, err := a.giveWay(ctx, gaveWay)
+		return a, report, err
 	}
 	if err == nil {
 		err = h.work(ctx, a, run)
 	}
-	return a.end(ctx, err)
-}
-
-// begin finds out what to run, and takes its slot. The outcome is not empty if somebody else has it.
-func (h *handler[P]) begin(ctx context.Context, a *attempt, e entry, run *Run[P]) (gaveWay Outcome, err error) {
-	if e.continued != nil {
-		if err := h.find(ctx, a, *e.continued); err != nil {
-			return "", err
-		}
-	}
-	params, err := h.params(a.trigger)
-	if err != nil {
-		return "", err
-	}
-	if e.continued == nil {
-		if a.slot, err = h.slot(ctx, a.trigger, params); err != nil {
-			return "", err
-		}
-	}
-	if a.slot != "" {
-		if gaveWay, err = a.claim(ctx, e); gaveWay != "" || err != nil {
-			return gaveWay, err
-		}
-		if a.number > 1 {
-			if err := a.goOn(e.continued != nil); err != nil {
-				return "", err
-			}
-			if params, err = h.params(a.trigger); err != nil {
-				return "", err
-			}
-		}
-	}
-	a.identify()
-	run.ID, run.Slot, run.Attempt, run.Trigger, run.Params, run.Log = a.id, a.slot, a.number, a.trigger, params, a.log
-	return "", nil
-}
-
-// find gets what the run to continue was started with.
-func (h *handler[P]) find(ctx context.Context, a *attempt, c Continuation) error {
-	if c.Job != h.job.Name {
-		return fmt.Errorf("continuing run %q: it is of the job %q, and this is %q", clip(c.RunID, nameLimit), clip(c.Job, nameLimit), h.job.Name)
-	}
-	record, err := h.config.Store.Get(ctx, c.Slot)
-	if err != nil {
-		return fmt.Errorf("continuing run %q: %w: the store must be the one that it began with", clip(c.RunID, nameLimit), err)
-	}
-	if record.RunID != c.RunID {
-		return fmt.Errorf("continuing run %q: %w: the slot's run is %s now", clip(c.RunID, nameLimit), ErrNotFound, record.RunID)
-	}
-	a.trigger, _, err = a.stored(record)
-	return err
-}
-
-// claim takes the slot until the invocation's deadline.
-func (a *attempt) claim(ctx context.Context, e entry) (gaveWay Outcome, err error) {
-	wire, err := a.trigger.wire()
-	if err != nil {
-		return "", err
-	}
-	byHand := a.trigger.Kind == Manual || a.trigger.Kind == Item
-	record, err := a.config.Store.Claim(ctx, Claim{
-		Slot: a.slot, Job: a.job, RunID: a.id, Owner: a.call.owner, Trigger: wire, Until: a.call.deadline,
-		Rerun: byHand && e.continued == nil,
-	})
-	switch {
-	case errors.Is(err, ErrDone):
-		a.record, a.id = record, record.RunID
-		a.identify()
-		return OutcomeDuplicate, nil
-	case errors.Is(err, ErrHeld):
-		a.record, a.id, a.number = record, record.RunID, record.Attempt
-		a.identify()
-		return OutcomeInProgress, nil
-	case err != nil:
-		return "", err
-	}
-	a.record, a.held, a.id, a.number = record, true, record.RunID, record.Attempt
-	a.identify()
-	return "", nil
+	report, err := a.end(ctx, err)
+	return a, report, err
 }
 
 // work runs the job. Its context ends half a margin before the deadline: what is left then is for the state and the
@@ -141,26 +80,6 @@ func (a *attempt) made() int {
 	return a.checkpoints
 }
 
-// giveWay reports what somebody else did or is doing.
-func (a *attempt) giveWay(ctx context.Context, outcome Outcome) (Report, error) {
-	report := Report{Job: a.job, RunID: a.id, Slot: a.slot, Trigger: a.trigger, Attempt: a.record.Attempt, Started: a.record.Started, RequestID: a.call.requestID}
-	if outcome == OutcomeDuplicate {
-		var first Report
-		if err := json.Unmarshal(a.record.Report, &first); err != nil {
-			a.log.Warn("the first run's report cannot be read", "error", plainly(err))
-		} else {
-			report = first
-		}
-		report.Duplicate = true
-	} else {
-		report.Ended, report.InProgress = a.config.Now().UTC(), true
-		report.Started = a.started.UTC()
-	}
-	report.Outcome = outcome
-	a.write(report, a.added(outcome, a.settle(ctx)))
-	return report, nil
-}
-
 // end saves how the attempt ended, and reports it.
 func (a *attempt) end(ctx context.Context, err error) (Report, error) {
 	// A cancelled invocation (an interrupted command) must still save its state.
@@ -170,7 +89,13 @@ func (a *attempt) end(ctx context.Context, err error) (Report, error) {
 	used := a.settle(save)
 	report := a.report(outcome, used, err)
 	if a.held && a.lostLease() == nil {
-		if wrong := a.finish(save, report); wrong != nil {
+		wrong := a.finish(save, report)
+		if errors.Is(wrong, ErrCancelled) { // since the last checkpoint
+			outcome, err = OutcomeCancelled, wrong
+			report = a.report(outcome, used, err)
+			wrong = a.finish(save, report)
+		}
+		if wrong != nil {
 			outcome, err = OutcomeFailed, errors.Join(err, wrong)
 			report = a.report(outcome, used, err)
 		}
@@ -185,8 +110,8 @@ func (a *attempt) end(ctx context.Context, err error) (Report, error) {
 		}
 	}
 	a.write(report, a.added(outcome, used))
-	if err == nil {
-		return report, nil
+	if err == nil || outcome == OutcomeCancelled {
+		return report, nil // what a person stopped is not to be retried
 	}
 	return report, &jobFailed{text: fmt.Sprintf("job %s, run %s: %v", a.job, a.id, err), err: err}
 }
@@ -208,8 +133,16 @@ func (a *attempt) outcome(ctx context.Context, err error) (Outcome, error) {
 		// Another attempt may be writing now: leave even its files alone.
 		return OutcomeFailed, err
 	}
+	if err != nil && a.wasCancelled() != nil {
+		_, wrong := a.keep(ctx)
+		return OutcomeCancelled, errors.Join(a.wasCancelled(), wrong)
+	}
 	if errors.Is(err, ErrUnfinished) {
-		if a.made() > 0 {
+		switch rounds := a.stalledRounds(); {
+		case rounds >= stalledLimit:
+			return OutcomeFailed, fmt.Errorf("stopped: %d continuations in a row made no progress, their checkpoint is the one they began with: "+
+				"make the steps between checkpoints smaller, or the timeout longer", rounds)
+		case a.made() > 0:
 			return OutcomeUnfinished, err
 		}
 		return OutcomeFailed, fmt.Errorf("%w without a checkpoint from this attempt: it would never get on; call Checkpoint before", err)
@@ -232,6 +165,22 @@ func (a *attempt) lostLease() error {
 	return a.lost
 }
 
+func (a *attempt) wasCancelled() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cancelled
+}
+
+// stalledLimit is how many attempts in a row may leave the checkpoint as it was.
+const stalledLimit = 2
+
+// stalledRounds is how many have, if this one has made a checkpoint.
+func (a *attempt) stalledRounds() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stalledNow
+}
+
 // settle lets what is in flight end, then tells what was used.
 func (a *attempt) settle(ctx context.Context) Usage {
 	if a.config.Settle == nil {
@@ -247,7 +196,7 @@ func (a *attempt) settle(ctx context.Context) Usage {
 
 // finish ends the attempt in the store.
 func (a *attempt) finish(ctx context.Context, report Report) error {
-	state := map[Outcome]State{OutcomeDone: Done, OutcomeFailed: Failed, OutcomeUnfinished: Unfinished}[report.Outcome]
+	state := map[Outcome]State{OutcomeDone: Done, OutcomeFailed: Failed, OutcomeUnfinished: Unfinished, OutcomeCancelled: Cancelled}[report.Outcome]
 	data, err := json.Marshal(report)
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +18,7 @@ func NewMemoryStore(now func() time.Time) Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &memoryStore{now: now, slots: map[string]*Record{}, jobs: map[string][]*Record{}}
+	return &memoryStore{now: now, slots: map[string]*Record{}, jobs: map[string][]*Record{}, paused: map[string]bool{}}
 }
 
 type memoryStore struct {
@@ -27,13 +26,21 @@ type memoryStore struct {
 	mu    sync.Mutex
 	slots map[string]*Record   // the newest run of each
 	jobs  map[string][]*Record // a job's runs, oldest first
+	// paused jobs.
+	paused map[string]bool
 }
 
 func (s *memoryStore) Claim(_ context.Context, c Claim) (Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.slots[c.Slot]
-	next, err := c.On(last, s.now())
+	if s.paused[c.Job] {
+		return Record{}, fmt.Errorf("claiming slot %q: %w", c.Slot, ErrPaused)
+	}
+	last, now := s.slots[c.Slot], s.now()
+	next, err := c.On(last, now)
+	if err == nil && c.Group != "" {
+		next, err = c.Among(last, next, s.group(c.Group), now)
+	}
 	if err != nil {
 		return next, err
 	}
@@ -48,13 +55,28 @@ func (s *memoryStore) Claim(_ context.Context, c Claim) (Record, error) {
 	return next.Clone(), nil
 }
 
+// group returns what is not over in a group. The records are not copied.
+func (s *memoryStore) group(name string) []Record {
+	var slots []Record
+	for _, r := range s.slots {
+		if r.Group != name {
+			continue
+		}
+		switch r.State {
+		case Running, Unfinished, Waiting:
+			slots = append(slots, *r)
+		}
+	}
+	return slots
+}
+
 // forget drops the oldest run that nobody is at.
 func (s *memoryStore) forget(job string) {
 	runs := s.jobs[job]
 	if len(runs) <= memoryRuns {
 		return
 	}
-	i := slices.IndexFunc(runs, func(r *Record) bool { return r.State != Running })
+	i := slices.IndexFunc(runs, func(r *Record) bool { return r.State != Running && r.State != Waiting })
 	if i < 0 {
 		return
 	}
@@ -71,7 +93,11 @@ func (s *memoryStore) Checkpoint(_ context.Context, r Record, checkpoint json.Ra
 	if err := kept.Holds(r, now); err != nil {
 		return err
 	}
-	kept.Checkpoint, kept.Updated = bytes.Clone(checkpoint), now
+	saved, err := kept.Save(checkpoint, now)
+	if err != nil {
+		return err
+	}
+	*kept = saved
 	return nil
 }
 
@@ -111,4 +137,71 @@ func (s *memoryStore) Runs(_ context.Context, job string, limit int) ([]Record, 
 		list = append(list, r.Clone())
 	}
 	return list, nil
+}
+
+func (s *memoryStore) Find(_ context.Context, runID string) (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.find(runID)
+	if r == nil {
+		return Record{}, fmt.Errorf("run %q: %w", runID, ErrNotFound)
+	}
+	return r.Clone(), nil
+}
+
+func (s *memoryStore) find(runID string) *Record {
+	for _, runs := range s.jobs {
+		for _, r := range slices.Backward(runs) {
+			if r.RunID == runID {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+func (s *memoryStore) Cancel(_ context.Context, runID string) (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.find(runID)
+	if r == nil {
+		return Record{}, fmt.Errorf("run %q: %w", runID, ErrNotFound)
+	}
+	if s.slots[r.Slot] != r {
+		return r.Clone(), fmt.Errorf("cancelling run %s: %w: it has a newer run", runID, ErrDone)
+	}
+	next, err := r.Cancel(s.now())
+	if err != nil {
+		return r.Clone(), err
+	}
+	*r = next
+	return r.Clone(), nil
+}
+
+func (s *memoryStore) Pause(_ context.Context, job string, paused bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if paused {
+		s.paused[job] = true
+	} else {
+		delete(s.paused, job)
+	}
+	return nil
+}
+
+func (s *memoryStore) Paused(_ context.Context, job string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused[job], nil
+}
+
+func (s *memoryStore) Next(_ context.Context, group string) (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, err := NextOf(group, s.group(group), s.now())
+	if err != nil {
+		return Record{}, err
+	}
+	*s.slots[next.Slot] = next
+	return next.Clone(), nil
 }

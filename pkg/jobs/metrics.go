@@ -85,6 +85,13 @@ func (m metrics) write(a *attempt) error {
 	define("waited", "Milliseconds", m.usage.WaitedMS)
 	define("rejected", "Count", m.rejected)
 	own := maps.Clone(values)
+	// Each metric is paid for, so that those of the rarer outcomes are there only when they are 1.
+	for _, o := range []Outcome{OutcomeSkipped, OutcomeQueued, OutcomePaused, OutcomeCancelled} {
+		own[string(o)] = nil
+		if m.outcome == o {
+			define(string(o), "Count", 1)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
 		safe := metricName(name)
 		if _, taken := own[safe]; taken || safe == "" {

@@ -17,6 +17,10 @@ const (
 	OutcomeUnfinished Outcome = "unfinished" // to be continued
 	OutcomeDuplicate  Outcome = "duplicate"  // the slot was done before; the report is the first run's
 	OutcomeInProgress Outcome = "inProgress" // another invocation is at it
+	OutcomeSkipped    Outcome = "skipped"    // another slot of the schedule is running, and this one is not run
+	OutcomeQueued     Outcome = "queued"     // another slot of the schedule is running, and this one waits
+	OutcomePaused     Outcome = "paused"     // the job is paused
+	OutcomeCancelled  Outcome = "cancelled"  // a person stopped it
 )
 
 // Report is what a run says of itself.
@@ -35,9 +39,11 @@ type Report struct {
 	Counts     map[string]int64 `json:"counts,omitempty"` // of all attempts of the run
 	Usage                       // of this attempt
 	Rejected   *Rejected        `json:"rejected,omitempty"`
-	Result     json.RawMessage  `json:"result,omitempty"`
-	Error      string           `json:"error,omitempty"`     // at most 4 KB of it
-	RequestID  string           `json:"requestId,omitempty"` // Lambda's
+	// StartedOver says why a run did not go on from its checkpoint.
+	StartedOver string          `json:"startedOver,omitempty"`
+	Result      json.RawMessage `json:"result,omitempty"`
+	Error       string          `json:"error,omitempty"`     // at most 4 KB of it
+	RequestID   string          `json:"requestId,omitempty"` // Lambda's
 }
 
 // Rejected are the rows that were kept back.
@@ -78,6 +84,7 @@ func (a *attempt) report(outcome Outcome, used Usage, err error) Report {
 		Job: a.job, RunID: a.id, Slot: a.slot, Trigger: a.trigger, Attempt: a.number,
 		Started: a.started.UTC(), Ended: ended.UTC(), DurationMS: max(0, ended.Sub(a.started).Milliseconds()),
 		Outcome: outcome, Counts: maps.Clone(counts), Usage: used, Result: a.result, RequestID: a.call.requestID,
+		StartedOver: a.startedOver,
 	}
 	if a.resultErr != nil {
 		r.Result = nil
@@ -98,7 +105,7 @@ func (a *attempt) write(r Report, m metrics) {
 	switch r.Outcome {
 	case OutcomeFailed:
 		level = slog.LevelError
-	case OutcomeUnfinished:
+	case OutcomeUnfinished, OutcomeSkipped, OutcomePaused, OutcomeCancelled:
 		level = slog.LevelWarn
 	}
 	a.logger(slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())

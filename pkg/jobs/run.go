@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 )
 
@@ -64,12 +65,13 @@ func (r *Run[P]) Result(v any) {
 }
 
 // Checkpoint saves v, the counts and the rejected rows so far, so that a later attempt goes on from here. An error
-// that matches ErrLeaseLost means that another attempt has taken over: return it at once. The messages of a queue have
-// no slot: theirs keeps the rejected rows only.
+// that matches ErrLeaseLost means that another attempt has taken over, one that matches ErrCancelled that a person has
+// stopped the run: return it at once. The messages of a queue have no slot: theirs keeps the rejected rows only.
 func (r *Run[P]) Checkpoint(ctx context.Context, v any) error { return r.attempt.checkpoint(ctx, v) }
 
-// Resume reads the last checkpoint into v and tells whether there was one. An error means that v does not fit what was
-// saved: a job whose checkpoint changes its form must still read the old one, or be let finish first.
+// Resume reads the last checkpoint into v, a pointer, and tells whether there was one. What does not fit v was saved by
+// an older deployment in another form: then the run starts over as if there were none, and its log and report say so.
+// Rather than rely on that, raise [Job].CheckpointVersion with the form.
 func (r *Run[P]) Resume(v any) (bool, error) {
 	a := r.attempt
 	a.mu.Lock()
@@ -78,9 +80,17 @@ func (r *Run[P]) Resume(v any) (bool, error) {
 	if progress == nil {
 		return false, nil
 	}
-	if err := json.Unmarshal(progress, v); err != nil {
-		return false, fmt.Errorf("reading the checkpoint of run %s: %w", r.ID, plainly(err))
+	to := reflect.ValueOf(v)
+	if to.Kind() != reflect.Pointer || to.IsNil() {
+		return false, fmt.Errorf("reading the checkpoint of run %s: Resume wants a pointer, got %T", r.ID, v)
 	}
+	// What cannot be read whole must leave v as it was.
+	read := reflect.New(to.Type().Elem())
+	if err := json.Unmarshal(progress, read.Interface()); err != nil {
+		a.startOver(fmt.Sprintf("its checkpoint cannot be read: %v", plainly(err)))
+		return false, nil
+	}
+	to.Elem().Set(read.Elem())
 	return true, nil
 }
 
@@ -95,5 +105,6 @@ func (r *Run[P]) Restart() { r.attempt.restart() }
 func (r *Run[P]) TimeLeft() time.Duration { return r.attempt.call.left(r.attempt.config.Now()) }
 
 // Alive returns an error that matches ErrLeaseLost when the wall clock is past the lease, or a Checkpoint has found
-// it taken over: call it right before each write. It makes no request.
+// it taken over, and one that matches ErrCancelled when a Checkpoint has found the run cancelled: call it right before
+// each write. It makes no request.
 func (r *Run[P]) Alive() error { return r.attempt.alive() }

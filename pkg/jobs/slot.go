@@ -18,7 +18,12 @@ func ScheduleSlot(stack, job, schedule string, at time.Time) string {
 	if stack == "" {
 		stack = defaultStack
 	}
-	return strings.Join([]string{stack, job, lastPart(schedule), at.UTC().Format("2006-01-02T15:04:05Z")}, "/")
+	return scheduleGroup(stack, job, schedule) + "/" + at.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// scheduleGroup is what the slots of a schedule have in common.
+func scheduleGroup(stack, job, schedule string) string {
+	return strings.Join([]string{stack, job, lastPart(schedule)}, "/")
 }
 
 // slotOf is what a trigger's run is known by. A message has none.

@@ -361,7 +361,7 @@ func TestAScheduleWithCorrectedParamsStartsItsFailedSlotOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := mustInvoke(t, t.Context(), h, scheduled("good"))
-	if len(log.with(t, "the run's earlier attempts had other params: starting over with those given now")) != 1 {
+	if len(log.with(t, "the run starts over")) != 1 {
 		t.Errorf("nothing says that the run starts over: %s", log.String())
 	}
 	payload, err := json.Marshal(jobs.Continuation{Job: "echo", Slot: second.Slot, RunID: second.RunID})
@@ -406,7 +406,8 @@ func TestACheckpointOfAnUnknownVersionStartsOverAndSaysSo(t *testing.T) {
 	if report.RunID != "old" || report.Attempt != 2 || len(report.Counts) != 0 {
 		t.Errorf("report is %+v", report)
 	}
-	contains(t, log.String(), "of a form that this version does not know: starting over")
+	contains(t, log.String(), "the run starts over", "of a form that this version does not know")
+	contains(t, report.StartedOver, "of a form that this version does not know")
 }
 
 func TestMessagesTakeNoSlot(t *testing.T) {

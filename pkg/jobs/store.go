@@ -1,11 +1,9 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -19,6 +17,12 @@ var (
 	ErrLeaseLost = errors.New("the lease on the slot is lost")
 	// ErrNotFound: there is no such run.
 	ErrNotFound = errors.New("no such run")
+	// ErrOverlap: another slot of the group runs. The record is that one's. Give way.
+	ErrOverlap = errors.New("another slot of the schedule is running")
+	// ErrPaused: the job is paused. Nothing was claimed; try again once it is resumed.
+	ErrPaused = errors.New("the job is paused")
+	// ErrCancelled: a person cancelled the run. Stop, and end it as Cancelled.
+	ErrCancelled = errors.New("the run was cancelled")
 )
 
 // resumedWithin is how long after its last sign of life a run is gone on with by hand.
@@ -33,6 +37,18 @@ const (
 	Unfinished State = "unfinished" // stopped with a checkpoint: to be continued
 	Done       State = "done"
 	Failed     State = "failed"
+	Waiting    State = "waiting"   // queued behind the running slot of its group
+	Cancelled  State = "cancelled" // stopped by a person, for good: only a Rerun begins anew
+)
+
+// Overlap is what becomes of a slot of a schedule while another of the same schedule still runs.
+type Overlap string
+
+// The policies.
+const (
+	OverlapSkip  Overlap = "skip"  // it is not run; also the meaning of ""
+	OverlapQueue Overlap = "queue" // it is run afterwards; at most one waits, a further one is not run
+	OverlapAllow Overlap = "allow" // it is run beside the other
 )
 
 // Claim asks for a slot.
@@ -43,7 +59,9 @@ type Claim struct {
 	Owner   string          // the Lambda request id: a claim by the same owner takes its own lease over
 	Trigger json.RawMessage // kept with the run, for its continuations
 	Until   time.Time       // the end of the lease
-	Rerun   bool            // a run that another owner finished does not refuse, and one that stopped long ago does not go on: a new one begins
+	Rerun   bool            // a run that another owner finished, that was cancelled, or that stopped long ago gives way to a new one
+	Group   string          // the slots that may not overlap: stack/job/schedule. Empty: none
+	Overlap Overlap         // what to do while another slot of Group runs
 }
 
 // Record is what a Store has of a slot's newest run.
@@ -60,89 +78,49 @@ type Record struct {
 	Updated    time.Time       `json:"updated"`
 	Trigger    json.RawMessage `json:"trigger,omitempty"`
 	Checkpoint json.RawMessage `json:"checkpoint,omitempty"`
-	Report     json.RawMessage `json:"report,omitempty"` // of the last attempt that ended
+	Report     json.RawMessage `json:"report,omitempty"`     // of the last attempt that ended
+	Group      string          `json:"group,omitempty"`      // of the last claim
+	Cancelling bool            `json:"cancelling,omitempty"` // Running, and to stop at its next checkpoint
 }
 
-// Store keeps slots. Implementations: NewMemoryStore, jobs/bolt on disk; storetest.Run checks one.
+// Store keeps slots. Implementations: NewMemoryStore, jobs/bolt on disk, jobs/dynamodb; storetest.Run checks one.
+// What a Store decides it decides by the methods of Claim and Record and by NextOf, so that all stores decide alike.
 type Store interface {
-	// Claim takes the slot until c.Until. A new slot, and a finished one with c.Rerun, begins a new run; an unfinished
-	// or failed one, one whose lease has ended, and one that the same owner holds goes on with Attempt and Fence one
-	// higher, unless c.Rerun comes from another owner more than 24 hours after it was last Updated: then a new run
-	// begins. Otherwise the error matches ErrDone or ErrHeld, with the record as it stands. Claim.On decides all this.
+	// Claim takes the slot until c.Until. A new slot, and a finished or cancelled one with c.Rerun, begins a new run; an
+	// unfinished, failed or waiting one, one whose lease has ended, and one that the same owner holds goes on with
+	// Attempt and Fence one higher, unless c.Rerun comes from another owner more than 24 hours after it was last Updated:
+	// then a new run begins. Otherwise the error matches ErrDone, ErrHeld or ErrCancelled, with the record as it stands.
+	// Claim.On decides this.
+	//
+	// Then, if c.Group is not empty and c.Overlap is not OverlapAllow, another slot of the group may be in the way:
+	// with OverlapSkip the error matches ErrOverlap, and the record is the other slot's; with OverlapQueue the slot is
+	// put to wait, and the record that is returned, without an error, is Waiting and not Running: nothing was claimed.
+	// Claim.Among decides this.
+	//
+	// Every claim of a paused job fails with ErrPaused, and changes nothing; the record then says nothing.
 	Claim(ctx context.Context, c Claim) (Record, error)
-	// Checkpoint saves a checkpoint under the lease that r (from Claim) stands for, or fails with ErrLeaseLost.
+	// Checkpoint saves a checkpoint under the lease that r (from Claim) stands for, or fails with ErrLeaseLost, or with
+	// ErrCancelled if the run is to stop; it can still be finished then. Record.Holds and Record.Save decide this.
 	Checkpoint(ctx context.Context, r Record, checkpoint json.RawMessage) error
-	// Finish ends the attempt with a state other than Running and frees the lease, or fails with ErrLeaseLost.
+	// Finish ends the attempt with a state other than Running and Waiting and frees the lease and the group, or fails
+	// with ErrLeaseLost. A run that is to stop cannot end as Unfinished: that fails with ErrCancelled, and it must be
+	// finished as Cancelled; as Failed it ends as Cancelled. Record.Holds and Record.End decide this.
 	Finish(ctx context.Context, r Record, state State, report json.RawMessage) error
 	// Get returns the record of a slot's newest run, or ErrNotFound.
 	Get(ctx context.Context, slot string) (Record, error)
-	// Runs lists a job's runs, newest first, at most limit.
+	// Runs lists a job's runs, waiting ones too, newest first, at most limit.
 	Runs(ctx context.Context, job string, limit int) ([]Record, error)
-}
-
-// On decides a claim for a Store: last is the slot's newest run, nil if there is none. It returns the record to put
-// in its place, atomically, or last and an error that matches ErrDone or ErrHeld.
-func (c Claim) On(last *Record, now time.Time) (Record, error) {
-	if c.Slot == "" || c.Job == "" || c.RunID == "" || c.Owner == "" {
-		return Record{}, fmt.Errorf("claiming slot %q: slot, job, run id and owner are all needed", c.Slot)
-	}
-	if !c.Until.After(now) {
-		return Record{}, fmt.Errorf("claiming slot %q: the lease would have ended before it began (at %s)", c.Slot, c.Until.UTC().Format(time.RFC3339))
-	}
-	fresh := Record{
-		Slot: c.Slot, Job: c.Job, RunID: c.RunID, Owner: c.Owner, State: Running, Attempt: 1, Fence: 1,
-		Until: c.Until, Started: now, Updated: now, Trigger: bytes.Clone(c.Trigger),
-	}
-	if last == nil {
-		return fresh, nil
-	}
-	switch {
-	case last.State == Done && c.Rerun && last.Owner != c.Owner:
-		fresh.Fence = last.Fence + 1
-		return fresh, nil
-	case last.State == Done:
-		return last.Clone(), fmt.Errorf("claiming slot %q: %w", c.Slot, ErrDone)
-	case last.State == Running && last.Owner != c.Owner && now.Before(last.Until):
-		return last.Clone(), fmt.Errorf("claiming slot %q: %w, until %s", c.Slot, ErrHeld, last.Until.UTC().Format(time.RFC3339))
-	// Without its monotonic reading a time is compared by the wall clock, which a freeze does not stop.
-	case c.Rerun && last.Owner != c.Owner && now.Round(0).Sub(last.Updated) > resumedWithin:
-		fresh.Fence = last.Fence + 1
-		return fresh, nil
-	}
-	on := last.Clone()
-	on.Owner, on.State, on.Until, on.Updated = c.Owner, Running, c.Until, now
-	on.Attempt++
-	on.Fence++
-	return on, nil
-}
-
-// Holds tells a Store whether the lease that claimed (from Claim) stands for still holds: r is the slot's record now.
-// Otherwise it returns an error that matches ErrLeaseLost.
-func (r *Record) Holds(claimed Record, now time.Time) error {
-	switch {
-	case r == nil, r.RunID != claimed.RunID, r.Fence != claimed.Fence:
-		return fmt.Errorf("slot %q: %w: another attempt has taken it over", claimed.Slot, ErrLeaseLost)
-	case r.State != Running:
-		return fmt.Errorf("slot %q: %w: the attempt has ended (%s)", claimed.Slot, ErrLeaseLost, r.State)
-	case !now.Before(r.Until):
-		return fmt.Errorf("slot %q: %w: it ended at %s", claimed.Slot, ErrLeaseLost, r.Until.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// End is the record once its attempt has ended in state, which must not be Running.
-func (r Record) End(state State, report json.RawMessage, now time.Time) (Record, error) {
-	switch state {
-	case Unfinished, Done, Failed:
-	default:
-		return Record{}, fmt.Errorf("ending the run of slot %q: %q is not a state that a run ends in", r.Slot, state)
-	}
-	r.State, r.Updated, r.Report = state, now, bytes.Clone(report)
-	return r, nil
-}
-
-// Clone returns a copy that shares nothing with r.
-func (r Record) Clone() Record {
-	r.Trigger, r.Checkpoint, r.Report = bytes.Clone(r.Trigger), bytes.Clone(r.Checkpoint), bytes.Clone(r.Report)
-	return r
+	// Find returns a run by its id, also one that is not its slot's newest, or ErrNotFound.
+	Find(ctx context.Context, runID string) (Record, error)
+	// Cancel stops a run. One that is running under a lease is marked, and stops at its next Checkpoint; all others end
+	// as Cancelled at once. The record is what became of it. A run that is done, or is not its slot's newest any more,
+	// cannot be cancelled: the error matches ErrDone. Record.Cancel decides this.
+	Cancel(ctx context.Context, runID string) (Record, error)
+	// Pause makes all claims of a job fail with ErrPaused, or no longer. Runs under way go on to their end.
+	Pause(ctx context.Context, job string, paused bool) error
+	// Paused tells whether a job is paused.
+	Paused(ctx context.Context, job string) (bool, error)
+	// Next gives out the slot that waits in a group, once it is free, to be claimed within a minute: until then nobody
+	// else gets it. ErrNotFound if none waits, or another slot of the group is running. NextOf decides this.
+	Next(ctx context.Context, group string) (Record, error)
 }

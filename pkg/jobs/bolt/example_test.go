@@ -50,3 +50,32 @@ func Example() {
 	// attempt 2 goes on at page 7
 	// failed: false
 }
+
+// While a job runs, another process looks at its runs and pauses it.
+func ExampleAttach() {
+	dir, err := os.MkdirTemp("", "state")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "state.db")
+	running, err := bolt.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer running.Close()
+
+	store, err := bolt.Attach(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	runs, err := store.Runs(context.Background(), "long", 10)
+	fmt.Println(len(runs), err)
+	fmt.Println(store.Pause(context.Background(), "long", true))
+	fmt.Println(running.Paused(context.Background(), "long"))
+	// Output:
+	// 0 <nil>
+	// <nil>
+	// true <nil>
+}

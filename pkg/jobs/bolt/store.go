@@ -8,9 +8,12 @@
 //	defer store.Close()
 //	handler := jobs.Handler(job, jobs.Config{Store: store})
 //
-// The file belongs to one process at a time: Open locks it until Close, or until the process ends in whatever way. So
-// a lease that is left from before Open is a dead process's, and its slot can be claimed at once, long before the
-// lease ends.
+// Runs in the file belong to one process at a time: Open locks it until Close, or until the process ends in whatever
+// way, by a second file beside it (state.db.lock, which stays). So a lease that is left from before Open is a dead
+// process's: its slot can be claimed at once, long before the lease would have ended.
+//
+// Another process can look at the file meanwhile, cancel runs and pause jobs ([Attach]): the file itself is open only
+// as long as an operation takes.
 //
 // A slot is remembered for good, with the params and the report of its newest run: delete the file to forget. Of each
 // job's runs the newest 100 are listed. The file may hold personal data (params, rejected rows); it is made readable
@@ -18,15 +21,12 @@
 package bolt
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,15 +35,20 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
-// historyRuns is how many runs of a job are listed.
-const historyRuns = 100
-
-// lockWait is how long Open waits for another process to leave the file.
-const lockWait = time.Second
+const (
+	// lockWait is how long Open waits for another process to leave the file.
+	lockWait = time.Second
+	// turnWait is how long an operation waits for another process's to end.
+	turnWait = 10 * time.Second
+)
 
 var (
-	slotsBucket = []byte("slots") // slot -> entry of the newest run
-	runsBucket  = []byte("runs")  // job -> bucket of number -> listing
+	slotsBucket  = []byte("slots")   // slot -> entry of the newest run
+	runsBucket   = []byte("runs")    // job -> bucket of number -> listing
+	groupsBucket = []byte("groups")  // group, slot -> slot, of those that are not over
+	pausedBucket = []byte("paused")  // job -> something, of those that are
+	stateBucket  = []byte("session") // currentKey -> the session that has the lock, or had it last
+	currentKey   = []byte("current")
 )
 
 // Store is a jobs.Store in a file.
@@ -51,53 +56,61 @@ type Store struct {
 	// Now is the wall clock. Nil: time.Now. Set it before use.
 	Now func() time.Time
 
-	db      *bbolt.DB
-	session string // names this Open
+	path    string
+	session string    // names this Open; empty after Attach
+	lock    *bbolt.DB // held open: its file is what other processes are locked out by. Nil after Attach
+
+	turn   sync.Mutex // one operation at a time
+	closed bool
 }
 
-// entry is how a slot's newest run is kept.
-type entry struct {
-	jobs.Record
-	Session string `json:"session"` // of the last claim
-}
-
-// listing is how a run stands in its job's list: by its slot, or, once the slot has a newer one, whole.
-type listing struct {
-	Slot  string       `json:"slot"`
-	RunID string       `json:"runId"`
-	Old   *jobs.Record `json:"old,omitempty"`
-}
-
-// Open opens the state file at path, or makes it (mode 0600; its directory must be there). It waits a second for
-// another process to leave the file; after that the error says to wait or to use another file. A file that was cut off
-// is refused.
+// Open opens the state file at path to run jobs with, or makes it (mode 0600; its directory must be there). It waits a
+// second for another process to leave the file; after that the error says to wait or to use another file. A file that
+// was cut off is refused.
 func Open(path string) (*Store, error) {
 	if err := checkSize(path); err != nil {
-		return nil, opening(path, err)
+		return nil, fmt.Errorf("opening state file %q: %w", path, err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
+	lock, err := bbolt.Open(path+".lock", 0o600, &bbolt.Options{Timeout: lockWait})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("opening state file %q: another m2mjobs process is using it: wait until it has ended, or use another file", path)
+	}
 	if err != nil {
-		return nil, opening(path, err)
+		return nil, fmt.Errorf("locking state file %q: %w", path, err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{slotsBucket, runsBucket} {
+	s := &Store{path: path, session: rand.Text(), lock: lock}
+	err = s.update(func(tx *bbolt.Tx, _ string) error {
+		for _, name := range [][]byte{slotsBucket, runsBucket, groupsBucket, pausedBucket, stateBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
+		return tx.Bucket(stateBucket).Put(currentKey, []byte(s.session))
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening state file %q: %w", path, err), lock.Close())
+	}
+	return s, nil
+}
+
+// Attach opens the state file at path beside the process that may be running jobs with it: to read, to cancel runs, and
+// to pause and resume jobs. What changes runs from within (Claim, Checkpoint, Finish, Next) is refused. The error
+// matches fs.ErrNotExist if there is no such file.
+func Attach(path string) (*Store, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("opening state file: %w", err)
+	}
+	s := &Store{path: path}
+	err := s.view(func(tx *bbolt.Tx, _ string) error {
+		if tx.Bucket(stateBucket) == nil {
+			return errors.New("it is of an older version, or not a state file: run a job with it first")
+		}
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing state file %q: %w", path, err), db.Close())
+		return nil, fmt.Errorf("opening state file %q: %w", path, err)
 	}
-	return &Store{db: db, session: rand.Text()}, nil
-}
-
-func opening(path string, err error) error {
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("opening state file %q: another m2mjobs process is using it: wait until it has ended, or use another file", path)
-	}
-	return fmt.Errorf("opening state file %q: %w", path, err)
+	return s, nil
 }
 
 // checkSize refuses a file that was cut off. bbolt maps it into memory, and to read a page that is not there ends the
@@ -125,9 +138,15 @@ func checkSize(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// Close ends the use of the file, once transactions under way are done.
+// Close ends the use of the file, once operations under way are done.
 func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.closed = true
+	if s.lock == nil {
+		return nil
+	}
+	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("closing the state file: %w", err)
 	}
 	return nil
@@ -140,197 +159,75 @@ func (s *Store) now() time.Time {
 	return s.Now()
 }
 
-// Claim implements jobs.Store.
-func (s *Store) Claim(_ context.Context, c jobs.Claim) (jobs.Record, error) {
-	var claimed jobs.Record
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		last, err := load(tx, c.Slot)
-		if err != nil {
-			return err
-		}
-		var record *jobs.Record
-		if last != nil {
-			record = &last.Record
-			if last.Session != s.session {
-				record.Until = time.Time{} // its process is dead: see the package comment
-			}
-		}
-		// An error leaves the file as it is, without a write.
-		if claimed, err = c.On(record, s.now()); err != nil {
-			return err
-		}
-		if last == nil || last.RunID != claimed.RunID {
-			if err := list(tx, record, claimed); err != nil {
-				return err
-			}
-		}
-		return s.save(tx, claimed)
-	})
-	return claimed, wrapped("claiming slot", c.Slot, err)
-}
-
-// Checkpoint implements jobs.Store.
-func (s *Store) Checkpoint(_ context.Context, r jobs.Record, checkpoint json.RawMessage) error {
-	err := s.change(r, func(kept jobs.Record, now time.Time) (jobs.Record, error) {
-		kept.Checkpoint, kept.Updated = bytes.Clone(checkpoint), now
-		return kept, nil
-	})
-	return wrapped("saving a checkpoint of slot", r.Slot, err)
-}
-
-// Finish implements jobs.Store.
-func (s *Store) Finish(_ context.Context, r jobs.Record, state jobs.State, report json.RawMessage) error {
-	err := s.change(r, func(kept jobs.Record, now time.Time) (jobs.Record, error) {
-		return kept.End(state, report, now)
-	})
-	return wrapped("saving the end of slot", r.Slot, err)
-}
-
-// change replaces the record of a slot under the lease that claimed stands for.
-func (s *Store) change(claimed jobs.Record, to func(kept jobs.Record, now time.Time) (jobs.Record, error)) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		kept, err := load(tx, claimed.Slot)
-		if err != nil {
-			return err
-		}
-		var record *jobs.Record
-		if kept != nil && kept.Session == s.session {
-			record = &kept.Record
-		}
-		now := s.now()
-		if err := record.Holds(claimed, now); err != nil {
-			return err
-		}
-		next, err := to(*record, now)
-		if err != nil {
-			return err
-		}
-		return s.save(tx, next)
+// update and view do an operation. session names the living one, that may have leases; empty if there is none.
+func (s *Store) update(f func(tx *bbolt.Tx, session string) error) error {
+	return s.do(false, func(db *bbolt.DB, alive bool) error {
+		return db.Update(func(tx *bbolt.Tx) error { return f(tx, s.living(tx, alive)) })
 	})
 }
 
-// Get implements jobs.Store.
-func (s *Store) Get(_ context.Context, slot string) (jobs.Record, error) {
-	var found jobs.Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		kept, err := load(tx, slot)
-		if err == nil && kept == nil {
-			err = jobs.ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		found = kept.Record
-		return nil
+func (s *Store) view(f func(tx *bbolt.Tx, session string) error) error {
+	return s.do(true, func(db *bbolt.DB, alive bool) error {
+		return db.View(func(tx *bbolt.Tx) error { return f(tx, s.living(tx, alive)) })
 	})
-	return found, wrapped("reading slot", slot, err)
 }
 
-// Runs implements jobs.Store. It has the newest 100 runs of a job.
-func (s *Store) Runs(_ context.Context, job string, limit int) ([]jobs.Record, error) {
-	var runs []jobs.Record
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket(runsBucket).Bucket([]byte(job))
-		if bucket == nil {
-			return nil
-		}
-		cursor := bucket.Cursor()
-		for key, value := cursor.Last(); key != nil && len(runs) < limit; key, value = cursor.Prev() {
-			var l listing
-			if err := json.Unmarshal(value, &l); err != nil {
-				return err
-			}
-			if l.Old != nil {
-				runs = append(runs, *l.Old)
-				continue
-			}
-			kept, err := load(tx, l.Slot)
-			if err != nil {
-				return err
-			}
-			if kept != nil {
-				runs = append(runs, kept.Record)
-			}
-		}
-		return nil
-	})
-	return runs, wrapped("listing the runs of job", job, err)
-}
-
-func load(tx *bbolt.Tx, slot string) (*entry, error) {
-	data := tx.Bucket(slotsBucket).Get([]byte(slot))
-	if data == nil {
-		return nil, nil
+func (s *Store) living(tx *bbolt.Tx, alive bool) string {
+	bucket := tx.Bucket(stateBucket)
+	switch {
+	case s.session != "":
+		return s.session
+	case !alive || bucket == nil:
+		return ""
 	}
-	var e entry
-	if err := json.Unmarshal(data, &e); err != nil {
-		return nil, fmt.Errorf("the state file's record cannot be read: %w", err)
-	}
-	return &e, nil
+	return string(bucket.Get(currentKey))
 }
 
-func (s *Store) save(tx *bbolt.Tx, r jobs.Record) error {
-	data, err := json.Marshal(entry{Record: r, Session: s.session})
+// do opens the file for one operation.
+func (s *Store) do(readOnly bool, f func(db *bbolt.DB, alive bool) error) (err error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if s.closed {
+		return errors.New("the state file is closed")
+	}
+	alive := true
+	if s.lock == nil {
+		if alive, err = locked(s.path); err != nil {
+			return err
+		}
+	}
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: turnWait, ReadOnly: readOnly})
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(slotsBucket).Put([]byte(r.Slot), data)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return f(db, alive)
 }
 
-// list adds a new run to its job's list. old is the run that had the slot, nil if none: its record has to move there.
-func list(tx *bbolt.Tx, old *jobs.Record, next jobs.Record) error {
-	bucket, err := tx.Bucket(runsBucket).CreateBucketIfNotExists([]byte(next.Job))
+// locked tells whether a process runs jobs with the file: whether it holds the lock file.
+func locked(path string) (bool, error) {
+	if _, err := os.Stat(path + ".lock"); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	lock, err := bbolt.Open(path+".lock", 0o600, &bbolt.Options{Timeout: time.Millisecond, ReadOnly: true})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return true, nil
+	}
 	if err != nil {
-		return err
+		return false, fmt.Errorf("looking at the lock file: %w", err)
 	}
-	if old != nil {
-		if err := keepOld(bucket, *old); err != nil {
-			return err
-		}
-	}
-	number, err := bucket.NextSequence()
-	if err != nil {
-		return err
-	}
-	if err := put(bucket, key(number), listing{Slot: next.Slot, RunID: next.RunID}); err != nil {
-		return err
-	}
-	if number > historyRuns {
-		return bucket.Delete(key(number - historyRuns))
-	}
-	return nil
+	return false, lock.Close()
 }
-
-func keepOld(bucket *bbolt.Bucket, old jobs.Record) error {
-	cursor := bucket.Cursor()
-	for key, value := cursor.Last(); key != nil; key, value = cursor.Prev() {
-		var l listing
-		if err := json.Unmarshal(value, &l); err != nil {
-			return err
-		}
-		if l.Slot == old.Slot && l.RunID == old.RunID {
-			l.Old = &old
-			return put(bucket, bytes.Clone(key), l)
-		}
-	}
-	return nil
-}
-
-func put(bucket *bbolt.Bucket, key []byte, l listing) error {
-	data, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	return bucket.Put(key, data)
-}
-
-// key makes numbers sort as they count.
-func key(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
 // wrapped leaves alone what names the slot already.
 func wrapped(doing, what string, err error) error {
-	if err == nil || errors.Is(err, jobs.ErrDone) || errors.Is(err, jobs.ErrHeld) || errors.Is(err, jobs.ErrLeaseLost) {
-		return err
+	for _, named := range []error{jobs.ErrDone, jobs.ErrHeld, jobs.ErrLeaseLost, jobs.ErrOverlap, jobs.ErrCancelled} {
+		if errors.Is(err, named) {
+			return err
+		}
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("%s %q: %w", doing, what, err)
 }
