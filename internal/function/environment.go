@@ -60,6 +60,32 @@ type secret struct {
 	File string `env:"M2M_SECRET_FILE"`
 }
 
+// state says where a run's state is kept, and who continues it.
+type state struct {
+	Table   string `env:"STATE_TABLE"`
+	Machine string `env:"CONTINUE_STATE_MACHINE"`
+}
+
+// problems are what is wrong with it.
+func (s state) problems() []string {
+	switch {
+	case s.Machine == "":
+	case !isMachine(s.Machine):
+		return []string{"CONTINUE_STATE_MACHINE is wrong: " + meaning("CONTINUE_STATE_MACHINE")}
+	case s.Table == "":
+		return []string{"STATE_TABLE is not set, and CONTINUE_STATE_MACHINE is: what a run left has to be where the next invocation finds it: " +
+			meaning("STATE_TABLE")}
+	}
+	return nil
+}
+
+// isMachine tells whether that is a state machine's ARN. All functions start with it, so no regular expression is compiled.
+func isMachine(arn string) bool {
+	parts := strings.Split(arn, ":")
+	return len(parts) == 7 && parts[0] == "arn" && parts[2] == "states" && parts[3] != "" && len(parts[4]) == 12 &&
+		parts[5] == "stateMachine" && parts[6] != ""
+}
+
 // secretVariables are what a token needs.
 type secretVariables struct {
 	Secret secret
@@ -68,6 +94,7 @@ type secretVariables struct {
 // syncVariables are what sync-custom-data reads.
 type syncVariables struct {
 	Secret   secret
+	State    state
 	Output   string `env:"OUTPUT,required,notEmpty"`
 	Resource string `env:"LOGTO_RESOURCE"`
 }
@@ -75,6 +102,7 @@ type syncVariables struct {
 // ordersVariables are what daily-orders reads.
 type ordersVariables struct {
 	Secret       secret
+	State        state
 	Output       string         `env:"OUTPUT,required,notEmpty"`
 	ShopURL      string         `env:"SHOP_URL,required,notEmpty"`
 	ShopResource string         `env:"SHOP_RESOURCE,required,notEmpty"`
@@ -88,6 +116,11 @@ func meaning(variable string) string {
 		return "the name or ARN of the app's secret in AWS Secrets Manager (or M2M_SECRET_FILE, a file on disk)"
 	case "OUTPUT":
 		return "where files are written: a directory or s3://bucket/prefix"
+	case "STATE_TABLE":
+		return "the DynamoDB table of runs (empty: state is kept in memory, and ends with the execution environment)"
+	case "CONTINUE_STATE_MACHINE":
+		return "the ARN of the Standard state machine that continues unfinished runs, such as " +
+			"arn:aws:states:eu-central-1:123456789012:stateMachine:my-stack-continue (empty: none does)"
 	case "SHOP_URL":
 		return "the address of the own API, such as https://shop.example.com"
 	case "SHOP_RESOURCE":
@@ -98,9 +131,26 @@ func meaning(variable string) string {
 	return ""
 }
 
+// variables are what a function reads from its environment.
+type variables interface {
+	secret() secret
+	state() state
+}
+
+func (v *secretVariables) secret() secret { return v.Secret }
+func (v *syncVariables) secret() secret   { return v.Secret }
+func (v *ordersVariables) secret() secret { return v.Secret }
+
+func (v *secretVariables) state() state { return state{} }
+func (v *syncVariables) state() state   { return v.State }
+func (v *ordersVariables) state() state { return v.State }
+
 // load reads variables from the environment. Its error names every one that is missing or wrong.
-func load[V any](function string, environment Environment, secretOf func(*V) secret) (*V, error) {
-	variables := new(V)
+func load[V any, P interface {
+	*V
+	variables
+}](function string, environment Environment) (P, error) {
+	variables := P(new(V))
 	err := env.ParseWithOptions(variables, env.Options{Environment: environment})
 	var problems []string
 	if all := (env.AggregateError{}); errors.As(err, &all) {
@@ -110,7 +160,7 @@ func load[V any](function string, environment Environment, secretOf func(*V) sec
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: environment: %w", function, err)
 	}
-	s := secretOf(variables)
+	s := variables.secret()
 	switch {
 	case s.ID == "" && s.File == "":
 		problems = append(problems, "M2M_SECRET_ID is not set: "+meaning("M2M_SECRET_ID"))
@@ -121,6 +171,7 @@ func load[V any](function string, environment Environment, secretOf func(*V) sec
 			problems = append(problems, "M2M_SECRET_FILE is wrong: "+err.Error())
 		}
 	}
+	problems = append(problems, variables.state().problems()...)
 	if len(problems) > 0 {
 		return nil, &ConfigError{Function: function, Problems: problems}
 	}

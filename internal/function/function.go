@@ -7,20 +7,15 @@ package function
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/internal/orders"
+	"github.com/m2mjobs/m2mjobs/internal/schedule"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -37,7 +32,7 @@ const (
 // NewSyncCustomData builds the job of functions/sync-custom-data. Its error is a *ConfigError.
 func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jobs.Config, error) {
 	var none jobs.Job[customdata.Params]
-	v, err := load(SyncCustomData, environment, func(v *syncVariables) secret { return v.Secret })
+	v, err := load[syncVariables](SyncCustomData, environment)
 	if err != nil {
 		return none, jobs.Config{}, err
 	}
@@ -63,13 +58,15 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
 		Newer: "orders.asOf",
 	})
-	return job, access.jobsConfig(environment, job.Name, storage, v.Output), nil
+	config := access.jobsConfig(environment, job.Name, storage, v.Output)
+	aws.keepState(&config, v.State)
+	return job, config, nil
 }
 
 // NewDailyOrders builds the job of functions/daily-orders. Its error is a *ConfigError.
 func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Config, error) {
 	var none jobs.Job[orders.Params]
-	v, err := load(DailyOrders, environment, func(v *ordersVariables) secret { return v.Secret })
+	v, err := load[ordersVariables](DailyOrders, environment)
 	if err != nil {
 		return none, jobs.Config{}, err
 	}
@@ -93,7 +90,10 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 		},
 		Location: v.TimeZone,
 	})
-	return job, access.jobsConfig(environment, job.Name, storage, v.Output), nil
+	config := access.jobsConfig(environment, job.Name, storage, v.Output)
+	config.Slots = schedule.Times
+	aws.keepState(&config, v.State)
+	return job, config, nil
 }
 
 // Handler builds the handler of the function of that name for a host other than Lambda, which changes by adapt what it
@@ -172,50 +172,11 @@ func (a *access) jobsConfig(environment Environment, job string, storage *files.
 	}
 }
 
-// lazyAWS makes AWS clients when the first is needed: loading the SDK's configuration takes longer than a warm
-// invocation.
-type lazyAWS struct {
-	mu     sync.Mutex
-	config *aws.Config
-}
-
-func (l *lazyAWS) load(ctx context.Context) (aws.Config, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.config == nil {
-		loaded, err := config.LoadDefaultConfig(ctx)
-		if err != nil {
-			return aws.Config{}, err
-		}
-		if loaded.Region == "" {
-			return aws.Config{}, errors.New("no region: set AWS_REGION, or AWS_PROFILE to a profile that has one")
-		}
-		l.config = &loaded
-	}
-	return *l.config, nil
-}
-
-func (l *lazyAWS) secretsManager(ctx context.Context) (secretsmanager.Client, error) {
-	c, err := l.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return sdk.NewFromConfig(c), nil
-}
-
-func (l *lazyAWS) s3(ctx context.Context) (files.S3, error) {
-	c, err := l.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s3.NewFromConfig(c), nil
-}
-
 // NewSource builds a Source with the credentials that the environment names, and c for the rest; a c without resource
 // and organization is for the Management API. It returns c completed, too. Its error is a *ConfigError.
 func NewSource(environment Environment, c m2m.Config) (*m2m.Source, m2m.Config, error) {
 	const name = "token"
-	v, err := load(name, environment, func(v *secretVariables) secret { return v.Secret })
+	v, err := load[secretVariables](name, environment)
 	if err != nil {
 		return nil, c, err
 	}
