@@ -17,6 +17,15 @@ LAMBDA_ARCH_OF_x86_64 := x86_64
 
 # How long `make fuzz` spends on each fuzz target.
 FUZZTIME ?= 60s
+# This machine's processor, for the emulator; where it listens; the shop that its functions call.
+HOST_ARCH = $(shell go env GOARCH)
+PORT ?= 4566
+SHOP ?= http://127.0.0.1:8080
+# For `make deploy`: a section of samconfig.toml, and the template's parameters; those that are not given stay as they were. The
+# stack that `make delete` deletes.
+ENV ?= default
+PARAMETERS ?=
+STACK ?= m2mjobs
 # More arguments for `make run`, as in: make run ARGS='--day 1998-06-30 --serve'
 ARGS ?=
 
@@ -56,14 +65,41 @@ bench: .tools/sam/pin .tools/ministack/pin ## Measure tokens beside golang.org/x
 	@cd bench && go run .
 
 .PHONY: build
-build: ## Build both functions for Lambda (ARCH=arm64 or x86_64) and the command for this machine, into bin/
+build: ## Build the functions for Lambda (ARCH=arm64 or x86_64) and the command for this machine, into bin/
 	@$(MAKE) --no-print-directory build-SyncCustomDataFunction ARTIFACTS_DIR=bin/sync-custom-data
 	@$(MAKE) --no-print-directory build-DailyOrdersFunction ARTIFACTS_DIR=bin/daily-orders
+	@$(MAKE) --no-print-directory build-LogtoWebhookFunction ARTIFACTS_DIR=bin/logto-webhook
 	go build -trimpath -o bin/m2mjobs ./cmd/m2mjobs
 
 .PHONY: sam-build
 sam-build: .tools/sam/pin ## The same by `sam build`, for `sam deploy` and `sam local invoke` (ARCH=arm64 or x86_64)
 	$(SAM) build --build-in-source --parameter-overrides Architecture=$(LAMBDA_ARCH_OF_$(ARCH))
+
+.PHONY: deploy
+deploy: sam-build ## Deploy to AWS. The first time with PARAMETERS='ShopUrl=https://shop.example.com AlarmEmail=you@example.com'
+	$(SAM) deploy --config-env $(ENV) --parameter-overrides Architecture=$(LAMBDA_ARCH_OF_$(ARCH)) $(PARAMETERS)
+
+.PHONY: ministack
+ministack: .tools/ministack/pin ## Run an emulator of AWS until Ctrl-C, for `make deploy-local` (PORT=4566)
+	@echo 'export AWS_ENDPOINT_URL=http://127.0.0.1:$(PORT) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1'
+	@AUTH=true BIND_HOST=127.0.0.1 IOT_MTLS_ENABLED=0 GATEWAY_PORT=$(PORT) MINISTACK_REGION=us-east-1 STATE_DIR=.tools/ministack-state \
+		.tools/ministack/bin/ministack
+
+.PHONY: deploy-local
+deploy-local: .tools/sam/pin ## Deploy into the emulator that `make ministack` runs (SHOP=http://127.0.0.1:8080, PORT=4566)
+	ARCH=$(HOST_ARCH) $(SAM) build --config-env local --parameter-overrides Architecture=$(LAMBDA_ARCH_OF_$(HOST_ARCH))
+	AWS_ENDPOINT_URL=http://127.0.0.1:$(PORT) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test $(SAM) deploy --config-env local \
+		--parameter-overrides Architecture=$(LAMBDA_ARCH_OF_$(HOST_ARCH)) ScheduleState=DISABLED LogRetentionDays=1 \
+		ShopUrl=$(SHOP) AwsEndpointUrl=http://127.0.0.1:$(PORT) $(PARAMETERS)
+
+.PHONY: delete
+delete: .tools/sam/pin ## Delete a deployed stack, and its bucket if that is empty (STACK=m2mjobs)
+	@.tools/sam/bin/python tools/delete.py $(STACK)
+
+.PHONY: test-iam
+test-iam: tools ## Take out each action of the functions' roles, one at a time, and see that it is missed (2 minutes)
+	@sh tools/gotest.sh .tools/test-iam.log -count=1 -timeout 20m -tags 'e2e iam' -run 'TestEveryStatementIsNeeded|TestPolicyWithout' ./e2e
+	@sh tools/leaks.sh .tools/test-iam.log && sh tools/summary.sh .tools/test-iam.log
 
 .PHONY: tools
 tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/oidc/pin ## Install what the tests need, at pinned versions, under .tools/
@@ -73,10 +109,11 @@ clean: ## Remove what was built; .tools/ stays (rm -r .tools removes that)
 	rm -rf bin out .aws-sam .tools/test.log
 
 # What `sam build` calls for a function with BuildMethod: makefile. -buildvcs=false: the same source gives the same bytes.
-.PHONY: build-SyncCustomDataFunction build-DailyOrdersFunction
+.PHONY: build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunction
 build-SyncCustomDataFunction: FUNCTION := sync-custom-data
 build-DailyOrdersFunction: FUNCTION := daily-orders
-build-SyncCustomDataFunction build-DailyOrdersFunction:
+build-LogtoWebhookFunction: FUNCTION := logto-webhook
+build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunction:
 	$(if $(GOARCH_OF_$(ARCH)),,$(error ARCH=$(ARCH): use arm64 or x86_64))
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_OF_$(ARCH)) go build -trimpath -buildvcs=false -tags lambda.norpc,timetzdata \
 		-ldflags='-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$(FUNCTION)

@@ -297,6 +297,20 @@ func TestSampleEventsAreAccepted(t *testing.T) {
 		})
 	}
 
+	hook := startFunction(t, webhook, w.webhookEnvironment(t))
+	for name, status := range map[string]int{
+		"user-created": 200, "user-updated-base64": 200, "custom-data-echo": 200, "wrong-signature": 401, "get": 405,
+	} {
+		tried[webhook+"/"+name] = true
+		t.Run(webhook+" "+name, func(t *testing.T) {
+			var answer struct{ StatusCode int }
+			if err := json.Unmarshal(invoke(t, hook, event(t, webhook, name)), &answer); err != nil || answer.StatusCode != status {
+				t.Errorf("answered %d, want %d (%v)", answer.StatusCode, status, err)
+			}
+		})
+	}
+	done("repair", hook, webhook, nil)
+
 	root, err := emulator.Root()
 	if err != nil {
 		t.Fatal(err)

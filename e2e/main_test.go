@@ -1,8 +1,11 @@
 //go:build e2e
 
-// Package e2e tests the functions as they are deployed: the real bootstraps with real environment variables, under Lambda's
-// Runtime Interface Emulator, against emulated AWS services that enforce IAM, a tenant and a shop over HTTP. `make test`
-// runs it. What it needs is installed under .tools/ by `make tools`; a missing tool fails it.
+// Package e2e tests the functions as they are deployed. `make test` runs it. What it needs is installed under .tools/ by
+// `make tools`; a missing tool fails it.
+//
+// TestDeployed…: the SAM CLI builds and deploys template.yaml into an emulator of AWS that enforces IAM, and the tests look
+// at what arrives at the tenant, in the bucket, in the queues and in the logs. The others run the same bootstraps under
+// Lambda's Runtime Interface Emulator, with a tenant, a shop and a bucket of their own.
 package e2e
 
 import (
@@ -16,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"go.uber.org/goleak"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
@@ -25,7 +29,9 @@ import (
 // shared is what the tests use together: starting the services takes seconds.
 var shared struct {
 	aws        *emulator.AWS
+	built      emulator.Built
 	bootstraps map[string]string // by the function's name
+	stack      *stack
 }
 
 func TestMain(m *testing.M) {
@@ -46,19 +52,23 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	shared.bootstraps = map[string]string{}
-	for name, id := range map[string]string{
-		function.SyncCustomData: "SyncCustomDataFunction",
-		function.DailyOrders:    "DailyOrdersFunction",
-	} {
-		if shared.bootstraps[name], err = emulator.Build(dir, id); err != nil {
-			return 1, err
-		}
+	if shared.built, err = emulator.SAMBuild(dir); err != nil {
+		return 1, err
+	}
+	shared.bootstraps = map[string]string{
+		function.SyncCustomData: shared.built.Bootstrap("SyncCustomDataFunction"),
+		function.DailyOrders:    shared.built.Bootstrap("DailyOrdersFunction"),
+		webhook:                 shared.built.Bootstrap("LogtoWebhookFunction"),
 	}
 	if shared.aws, err = emulator.StartAWS(); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, shared.aws.Close()) }()
+	shared.stack, err = deploy(context.Background(), shared.built)
+	defer shared.stack.Close()
+	if err != nil {
+		return 1, err
+	}
 	return m.Run(), nil
 }
 
@@ -78,9 +88,16 @@ func awsConfig(t *testing.T, key emulator.Key) aws.Config {
 // newSecret keeps a value in Secrets Manager and returns the secret's ARN.
 func newSecret(t *testing.T, name, value string) string {
 	t.Helper()
-	out, err := sdk.NewFromConfig(awsConfig(t, shared.aws.Root())).CreateSecret(t.Context(), &sdk.CreateSecretInput{
-		Name: &name, SecretString: &value,
-	})
+	client := sdk.NewFromConfig(awsConfig(t, shared.aws.Root()))
+	out, err := client.CreateSecret(t.Context(), &sdk.CreateSecretInput{Name: &name, SecretString: &value})
+	if errors.As(err, new(*types.ResourceExistsException)) {
+		// The SDK sent it twice, because the first answer was lost. AWS would know it again by its ClientRequestToken.
+		there, err := client.DescribeSecret(t.Context(), &sdk.DescribeSecretInput{SecretId: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *there.ARN
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,14 +3,40 @@
 package e2e
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 )
+
+func TestRunbookHasEveryAlarm(t *testing.T) {
+	template, err := emulator.Transformed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := emulator.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runbook, err := os.ReadFile(filepath.Join(root, "docs", "runbook.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarms := regexp.MustCompile(`"AlarmName": \{"Fn::Sub": "\$\{AWS::StackName\}-([a-z-]+)"\}`).FindAllSubmatch(template, -1)
+	if len(alarms) != strings.Count(string(template), `"AWS::CloudWatch::Alarm"`) {
+		t.Fatalf("%d alarms have a name of the stack's", len(alarms))
+	}
+	for _, alarm := range alarms {
+		if !bytes.Contains(runbook, []byte("`"+string(alarm[1])+"`")) {
+			t.Errorf("docs/runbook.md does not say what to do about %s", alarm[1])
+		}
+	}
+}
 
 func TestTemplateIsValidWithoutAWarning(t *testing.T) {
 	sam, err := emulator.Tool("sam/bin/sam")

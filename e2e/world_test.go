@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 // world is a tenant, a shop, a bucket, and for each function an app, a secret and a key that may do what its role in
@@ -110,5 +113,21 @@ func (w *world) environment(job string) map[string]string {
 	}
 	maps.Copy(variables, shared.aws.Environment(w.keys[job]))
 	variables["AWS_ENDPOINT_URL"] = w.awsURL
+	return variables
+}
+
+// webhookEnvironment is what template.yaml gives logto-webhook, with the signing key of the sample events.
+func (w *world) webhookEnvironment(t *testing.T) map[string]string {
+	t.Helper()
+	name := strings.TrimSuffix(w.bucket, "-bucket")
+	app := w.Tenant.AddApp(webhook)
+	w.Tenant.Grant(app.ID, logtotest.ManagementResource, logto.ManagementScope)
+	hook := w.Tenant.AddHook(w.Tenant.URL, logtotest.UserCreated)
+	secret := newSecret(t, name+"/"+webhook, fmt.Sprintf(`{"endpoint":%q,"appId":%q,"appSecret":%q}`, w.Tenant.URL, app.ID, app.Secret))
+	key := newSecret(t, name+"/signing-key", fmt.Sprintf(`{"signingKey":"a-signing-key-for-tests-only-0000","hookId":%q}`, hook.ID))
+	user := newUser(t, name+"-"+webhook, readSecret(name+"/"+webhook)+","+readSecret(name+"/signing-key")+fmt.Sprintf(
+		`,{"Effect":"Allow","Action":"events:PutEvents","Resource":"arn:aws:events:%s:*:event-bus/default"}`, emulator.Region))
+	variables := map[string]string{"SIGNING_SECRET_ID": key, "EVENT_BUS": "default", "EVENT_FIELDS": "id", "M2M_SECRET_ID": secret}
+	maps.Copy(variables, shared.aws.Environment(user))
 	return variables
 }

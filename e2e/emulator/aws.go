@@ -24,6 +24,7 @@ type AWS struct {
 	URL     string
 	process *process
 	dir     string
+	port    string
 }
 
 // StartAWS starts one. Its data is gone when it is closed.
@@ -49,13 +50,13 @@ func StartAWS() (*AWS, error) {
 	// AUTH: policies are enforced. Without the next two it listens on all interfaces, and on port 8883 besides.
 	cmd.Env = []string{
 		"AUTH=true", "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "GATEWAY_PORT=" + port, "MINISTACK_REGION=" + Region,
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "S3_DATA_DIR=" + dir,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "S3_DATA_DIR=" + dir, "STATE_DIR=" + dir,
 	}
 	p, err := start(cmd)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	a := &AWS{URL: "http://" + address, process: p, dir: dir}
+	a := &AWS{URL: "http://" + address, process: p, dir: dir, port: port}
 	if err := p.await(time.Minute, a.healthy); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}

@@ -1,0 +1,48 @@
+package emulator
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// KillFunction kills the processes of a deployed function, as Lambda does with one that uses too much memory. It returns
+// how many there were.
+func (a *AWS) KillFunction(name string) (int, error) {
+	environments, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return 0, err
+	}
+	killed := 0
+	for _, file := range environments {
+		environment, err := os.ReadFile(file)
+		if err != nil { // it has ended, or is another user's
+			continue
+		}
+		variables := bytes.Split(environment, []byte{0})
+		if !contains(variables, "AWS_LAMBDA_FUNCTION_NAME="+name) || !contains(variables, "GATEWAY_PORT="+a.port) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return killed, err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return killed, err
+		}
+		killed++
+	}
+	return killed, nil
+}
+
+func contains(variables [][]byte, variable string) bool {
+	for _, v := range variables {
+		if string(v) == variable {
+			return true
+		}
+	}
+	return false
+}
