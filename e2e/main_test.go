@@ -11,6 +11,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -32,9 +33,13 @@ var shared struct {
 	built      emulator.Built
 	bootstraps map[string]string // by the function's name
 	stack      *stack
+	// surroundings is the program of the tenant and of the shop.
+	surroundings string
+	outage       *outage
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse() // TestMain is called before
 	code, err := runTests(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()
@@ -60,15 +65,20 @@ func runTests(m *testing.M) (code int, err error) {
 		function.DailyOrders:    shared.built.Bootstrap("DailyOrdersFunction"),
 		webhook:                 shared.built.Bootstrap("LogtoWebhookFunction"),
 	}
+	if shared.surroundings, err = emulator.BuildSurroundings(dir); err != nil {
+		return 1, err
+	}
 	if shared.aws, err = emulator.StartAWS(); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, shared.aws.Close()) }()
-	shared.stack, err = deploy(context.Background(), shared.built)
-	defer shared.stack.Close()
+	shared.stack, err = deploy(context.Background(), shared.aws, shared.built, stackName)
+	defer func() { err = errors.Join(err, shared.stack.Close()) }()
 	if err != nil {
 		return 1, err
 	}
+	shared.outage = startOutage(shared.built)
+	defer func() { err = errors.Join(err, shared.outage.Close()) }()
 	return m.Run(), nil
 }
 

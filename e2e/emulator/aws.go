@@ -27,8 +27,9 @@ type AWS struct {
 	port    string
 }
 
-// StartAWS starts one. Its data is gone when it is closed.
-func StartAWS() (*AWS, error) {
+// StartAWS starts one, with more environment variables (NAME=value) if MiniStack is to be set otherwise. Its data is gone when it
+// is closed.
+func StartAWS(variables ...string) (*AWS, error) {
 	program, err := Tool("ministack/bin/ministack")
 	if err != nil {
 		return nil, err
@@ -48,10 +49,10 @@ func StartAWS() (*AWS, error) {
 	cmd := exec.Command(program)
 	cmd.Dir = dir
 	// AUTH: policies are enforced. Without the next two it listens on all interfaces, and on port 8883 besides.
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"AUTH=true", "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "GATEWAY_PORT=" + port, "MINISTACK_REGION=" + Region,
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "S3_DATA_DIR=" + dir, "STATE_DIR=" + dir,
-	}
+	}, variables...)
 	p, err := start(cmd)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -47,13 +47,23 @@ func (a *app) secretWithValue(value string) *secret {
 
 // AddApp makes a machine-to-machine app with one secret and no role.
 func (t *Tenant) AddApp(name string) App {
+	a := App{ID: newID(), Secret: newSecret()}
+	t.AddAppAs(name, a)
+	return a
+}
+
+// AddAppAs is AddApp with an id and a first secret that are known already: those of a tenant that was there before, or of a
+// file that others read, too.
+func (t *Tenant) AddAppAs(name string, as App) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first := Secret{Name: DefaultSecret, Value: newSecret()}
-	a := &app{id: newID(), name: name, createdAt: t.now()}
-	a.secrets = []*secret{{first, a.createdAt}}
+	if t.apps[as.ID] != nil {
+		t.fail("an app %q exists already", as.ID)
+		return
+	}
+	a := &app{id: as.ID, name: name, createdAt: t.now()}
+	a.secrets = []*secret{{Secret{Name: DefaultSecret, Value: as.Secret}, a.createdAt}}
 	t.apps[a.id] = a
-	return App{ID: a.id, Secret: first.Value}
 }
 
 // AddSecret gives the app one more secret and returns it with its value. ExpiresAt may be past, which the Management API

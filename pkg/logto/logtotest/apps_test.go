@@ -43,3 +43,21 @@ func TestASecretIsRotatedOverTheAPI(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAppHasTheIDAndTheSecretThatItIsGiven(t *testing.T) {
+	n := &notes{TB: t}
+	tenant := logtotest.NewWith(n, logtotest.Config{})
+	known := logtotest.App{ID: "syncsyncsyncsyncsync0", Secret: "logtotestSecretKnown0123456789ab"}
+	tenant.AddAppAs("sync", known)
+	tenant.Grant(known.ID, logtotest.ManagementResource, "all")
+	if status, _ := askToken(t, tenant, known, management()); status != http.StatusOK {
+		t.Errorf("its token: %d", status)
+	}
+	tenant.AddAppAs("another", logtotest.App{ID: known.ID, Secret: "logtotestSecretOther0123456789ab"})
+	if want := `logtotest: an app "syncsyncsyncsyncsync0" exists already`; len(n.errors) != 1 || n.errors[0] != want {
+		t.Errorf("noted %q, want %q", n.errors, want)
+	}
+	if status, _ := askToken(t, tenant, known, management()); status != http.StatusOK {
+		t.Errorf("its token, once another was refused its id: %d", status)
+	}
+}

@@ -26,15 +26,16 @@
 //
 // POST /oidc/token gives tokens for client_credentials: signed with ES384, with the claims and the errors of the real one. As
 // with Logto a scope that was not granted is dropped and the answer is still 200; AddResource, Grant and Revoke say what is
-// granted, also while the tenant runs. AddSecret and DeleteSecret change secrets, RotateKeys the signing keys,
-// AddOrganization and JoinOrganization make tokens of an organization. Sign makes any token, true or wrong, for tests of an API
-// that verifies them; Issuer is its iss.
+// granted, also while the tenant runs. AddAppAs makes an app whose id and secret are known already; AddSecret and DeleteSecret
+// change secrets, RotateKeys the signing keys, AddOrganization and JoinOrganization make tokens of an organization. Sign makes any
+// token, true or wrong, for tests of an API that verifies them; Issuer is its iss.
 //
 // Where tokens are not the matter, ManagementClient is an http.Client that bears one.
 //
 // # Routes
 //
-// These routes exist; their names are what Requests counts and Fault takes. Everything else is 404, "Not Found", as Logto says it.
+// These routes exist; their names are what Requests counts, Fault takes and Routes lists. Everything else is 404, "Not Found", as
+// Logto says it.
 //
 //	GET /oidc/.well-known/openid-configuration
 //	GET /oidc/jwks

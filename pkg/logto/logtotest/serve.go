@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,10 +57,21 @@ type rawJSON string
 // notFoundText is what Logto answers where no route matched or a body was too large (recorded: api-unknown-route).
 func notFoundText() answer { return answer{status: http.StatusNotFound, body: text("Not Found")} }
 
-// routes maps every route to its handler. The patterns are the names that Requests and Fault know.
+// Routes are the routes that the tenant serves, sorted: the names that Requests and Fault know.
+func (t *Tenant) Routes() []string { return slices.Sorted(maps.Keys(t.handlers())) }
+
+// routes serves every route by its handler.
 func (t *Tenant) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]func(*http.Request) answer{
+	for pattern, h := range t.handlers() {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { write(w, r, h(r)) })
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { write(w, r, notFoundText()) })
+	return mux
+}
+
+func (t *Tenant) handlers() map[string]func(*http.Request) answer {
+	return map[string]func(*http.Request) answer{
 		"GET /oidc/.well-known/openid-configuration": t.discovery,
 		"GET /oidc/jwks":   t.jwks,
 		"POST /oidc/token": t.token,
@@ -81,11 +94,7 @@ func (t *Tenant) routes() *http.ServeMux {
 		"GET /api/logs":                                t.api(t.listLogs),
 		"GET /api/hooks/{id}/recent-logs":              t.api(t.recentLogs),
 		"DELETE /api/applications/{id}/secrets/{name}": t.api(t.deleteSecret),
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { write(w, r, h(r)) })
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { write(w, r, notFoundText()) })
-	return mux
 }
 
 // serve counts the request, then lets the rate limit, the faults and at last the route's handler have it.
