@@ -4,12 +4,11 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +32,6 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
-	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
 const (
@@ -46,10 +44,12 @@ const (
 	tokenLifetime = 10 * time.Second
 )
 
-// stack is template.yaml as `sam deploy` deployed it, with a tenant and a shop that its functions reach over HTTP. All
-// tests share it: those that make something go wrong put it right again.
+// stack is template.yaml as `sam deploy` deployed it, with a tenant and a shop that its functions reach over HTTP, each a process
+// of its own. All tests share one: those that make something go wrong put it right again.
 type stack struct {
-	tenant  *logtotest.Tenant
+	called  string // the stack's name
+	aws     *emulator.AWS
+	tenant  *emulator.Tenant
 	apps    map[string]logtotest.App
 	users   map[string]string // ids by e-mail address
 	orders  []shop.Order
@@ -62,19 +62,19 @@ type stack struct {
 	sfn       *sfn.Client
 	scheduler *scheduler.Client
 	secrets   *sdk.Client
-	close     []func()
+	close     []func() error
 }
 
 // deploy starts tenant and shop, deploys the stack, and fills its secrets, as the README tells people to.
-func deploy(ctx context.Context, built emulator.Built) (*stack, error) {
-	s := &stack{apps: map[string]logtotest.App{}, users: map[string]string{}}
+func deploy(ctx context.Context, in *emulator.AWS, built emulator.Built, called string) (*stack, error) {
+	s := &stack{called: called, aws: in, apps: map[string]logtotest.App{}, users: map[string]string{}}
 	shopURL, err := s.startSurroundings()
 	if err != nil {
 		return s, err
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 8}
-	s.close = append(s.close, transport.CloseIdleConnections)
-	config, err := shared.aws.Config(ctx, shared.aws.Root())
+	s.close = append(s.close, func() error { transport.CloseIdleConnections(); return nil })
+	config, err := in.Config(ctx, in.Root())
 	if err != nil {
 		return s, err
 	}
@@ -82,18 +82,17 @@ func deploy(ctx context.Context, built emulator.Built) (*stack, error) {
 	s.lambda, s.sqs, s.events = lambda.NewFromConfig(config), sqs.NewFromConfig(config), eventbridge.NewFromConfig(config)
 	s.sfn, s.scheduler, s.secrets = sfn.NewFromConfig(config), scheduler.NewFromConfig(config), sdk.NewFromConfig(config)
 	s.s3 = s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true })
-	err = shared.aws.Deploy(ctx, built, stackName, map[string]string{
-		"ShopUrl": shopURL, "TimeZone": timeZone, "ScheduleState": "DISABLED", "FunctionTimeout": "30",
-		"AwsEndpointUrl": shared.aws.URL,
+	err = in.Deploy(ctx, built, called, map[string]string{
+		"ShopUrl": shopURL, "TimeZone": timeZone, "ScheduleState": "DISABLED", "FunctionTimeout": "30", "AwsEndpointUrl": in.URL,
 	})
 	if err != nil {
 		return s, err
 	}
-	if s.outputs, err = shared.aws.Outputs(ctx, stackName); err != nil {
+	if s.outputs, err = in.Outputs(ctx, called); err != nil {
 		return s, err
 	}
 	for job, app := range s.apps {
-		err = errors.Join(err, s.putSecret(ctx, stackName+"/"+job, map[string]string{
+		err = errors.Join(err, s.putSecret(ctx, called+"/"+job, map[string]string{
 			"endpoint": s.tenant.URL, "appId": app.ID, "appSecret": app.Secret,
 		}))
 	}
@@ -105,42 +104,40 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 	if s.orders, err = cdnow.Orders(); err != nil {
 		return "", err
 	}
-	if s.tenant, err = logtotest.Start(logtotest.Config{TokenLifetime: tokenLifetime}); err != nil {
+	settings := emulator.TenantSettings{TokenLifetime: tokenLifetime, Resources: map[string][]string{shop.Resource: {shop.ScopeReadOrders}}}
+	for _, o := range s.orders {
+		if s.users[o.CustomerEmail] == "" {
+			id := fmt.Sprintf("user%08d", len(s.users))
+			s.users[o.CustomerEmail] = id
+			settings.Users = append(settings.Users, logtotest.User{ID: id, PrimaryEmail: o.CustomerEmail})
+		}
+	}
+	management := map[string][]string{logtotest.ManagementResource: {logto.ManagementScope}}
+	for job, grants := range map[string]map[string][]string{
+		function.DailyOrders: {shop.Resource: {shop.ScopeReadOrders}}, function.SyncCustomData: management, webhook: management,
+	} {
+		s.apps[job] = logtotest.App{ID: strings.ToLower(rand.Text()[:21]), Secret: "logtotestSecret" + rand.Text()[:17]}
+		settings.Apps = append(settings.Apps, emulator.TenantApp{Name: job, App: s.apps[job], Grants: grants})
+	}
+	if s.tenant, err = emulator.StartTenant(shared.surroundings, settings); err != nil {
 		return "", err
 	}
 	s.close = append(s.close, s.tenant.Close)
-	for _, o := range s.orders {
-		if s.users[o.CustomerEmail] == "" {
-			s.users[o.CustomerEmail] = s.tenant.AddUser(logtotest.User{PrimaryEmail: o.CustomerEmail})
-		}
-	}
-	s.tenant.AddResource(shop.Resource, shop.ScopeReadOrders)
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
-		s.apps[job] = s.tenant.AddApp(job)
-	}
-	s.tenant.Grant(s.apps[function.DailyOrders].ID, shop.Resource, shop.ScopeReadOrders)
-	s.tenant.Grant(s.apps[function.SyncCustomData].ID, logtotest.ManagementResource, logto.ManagementScope)
-	s.tenant.Grant(s.apps[webhook].ID, logtotest.ManagementResource, logto.ManagementScope)
-	base := m2m.NewBase()
-	s.close = append(s.close, base.CloseIdleConnections)
-	verifier, err := m2m.NewVerifier(m2m.VerifierConfig{
-		Issuer: s.tenant.Issuer(), Audience: shop.Resource, HTTPClient: &http.Client{Transport: base},
-	})
+	shop, err := emulator.StartShop(shared.surroundings, emulator.ShopSettings{Issuer: s.tenant.Issuer(), BadDay: badDay})
 	if err != nil {
 		return "", err
 	}
-	bad := s.orders[len(s.orders)-1]
-	bad.ID, bad.PlacedOn, bad.Quantity = "bad", badDay, -1
-	server := httptest.NewServer(shop.NewHandler(verifier, append(slices.Clone(s.orders), bad)))
-	s.close = append(s.close, server.Close)
-	return server.URL, nil
+	s.close = append(s.close, shop.Close)
+	return shop.URL, nil
 }
 
 // Close stops tenant and shop.
-func (s *stack) Close() {
+func (s *stack) Close() error {
+	var err error
 	for i := range s.close {
-		s.close[len(s.close)-1-i]()
+		err = errors.Join(err, s.close[len(s.close)-1-i]())
 	}
+	return err
 }
 
 func (s *stack) putSecret(ctx context.Context, id string, value map[string]string) error {
@@ -153,7 +150,7 @@ func (s *stack) putSecret(ctx context.Context, id string, value map[string]strin
 }
 
 // name is that of a function, or of a queue: {stack}-{what}.
-func (s *stack) name(what string) *string { return aws.String(stackName + "-" + what) }
+func (s *stack) name(what string) *string { return aws.String(s.called + "-" + what) }
 
 // invoke invokes a function and waits for its answer. failed is the text of its error.
 func (s *stack) invoke(t *testing.T, job string, payload []byte) (answer []byte, failed string) {
@@ -189,12 +186,16 @@ func (s *stack) report(t *testing.T, job string, payload []byte) jobs.Report {
 // send invokes a function as events do: nobody waits for the answer.
 func (s *stack) send(t *testing.T, job string, payload []byte) {
 	t.Helper()
-	_, err := s.lambda.Invoke(t.Context(), &lambda.InvokeInput{
-		FunctionName: s.name(job), Payload: payload, InvocationType: lambdatypes.InvocationTypeEvent,
-	})
-	if err != nil {
+	if err := s.sendPayload(t.Context(), job, payload); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (s *stack) sendPayload(ctx context.Context, job string, payload []byte) error {
+	_, err := s.lambda.Invoke(ctx, &lambda.InvokeInput{
+		FunctionName: s.name(job), Payload: payload, InvocationType: lambdatypes.InvocationTypeEvent,
+	})
+	return err
 }
 
 // customData is what the tenant has of a user under a key.
@@ -203,7 +204,7 @@ func (s *stack) customData(email, key string) any { return s.tenant.CustomData(s
 // log is a function's whole log.
 func (s *stack) log(t *testing.T, job string) string {
 	t.Helper()
-	text, err := shared.aws.Log(t.Context(), "/aws/lambda/"+*s.name(job))
+	text, err := s.aws.Log(t.Context(), "/aws/lambda/"+*s.name(job))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,16 +303,23 @@ func (s *stack) put(t *testing.T, key, text string) {
 // publish puts an event on the stack's bus.
 func (s *stack) publish(t *testing.T, source, detailType string, detail any) {
 	t.Helper()
-	data, err := json.Marshal(detail)
-	if err != nil {
+	if err := s.putEvent(t.Context(), source, detailType, detail); err != nil {
 		t.Fatal(err)
 	}
-	out, err := s.events.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []events.PutEventsRequestEntry{{
+}
+
+func (s *stack) putEvent(ctx context.Context, source, detailType string, detail any) error {
+	data, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	out, err := s.events.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []events.PutEventsRequestEntry{{
 		EventBusName: aws.String(s.outputs["EventsBusName"]), Source: &source, DetailType: &detailType, Detail: aws.String(string(data)),
 	}}})
-	if err != nil || out.FailedEntryCount > 0 {
-		t.Fatalf("PutEvents: %v, %+v", err, out)
+	if err == nil && out.FailedEntryCount > 0 {
+		err = fmt.Errorf("PutEvents: %+v", out.Entries)
 	}
+	return err
 }
 
 // eventually waits until something is there.
@@ -337,7 +345,7 @@ func (s *stack) showLog(t *testing.T, job string) {
 		if !t.Failed() {
 			return
 		}
-		text, err := shared.aws.Log(context.Background(), "/aws/lambda/"+*s.name(job))
+		text, err := s.aws.Log(context.Background(), "/aws/lambda/"+*s.name(job))
 		if err != nil {
 			t.Error(err)
 		}
