@@ -8,23 +8,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
-	"time"
-
-	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
-	"github.com/m2mjobs/m2mjobs/pkg/jobs/bolt"
 )
 
 type invoke struct {
-	Function string        `arg:"" enum:"sync-custom-data,daily-orders" help:"The function: sync-custom-data or daily-orders."`
-	Event    string        `short:"e" default:"{}" placeholder:"FILE" help:"The event: a file, - for standard input, or JSON as it is. Default: {}"`
-	EnvFile  string        `type:"existingfile" placeholder:"FILE" help:"Variables for the function, NAME=value a line. Those that are set already win."`
-	Timeout  time.Duration `default:"15m" help:"How long one invocation may take, as on Lambda; the run is then continued by another."`
-	State    string        `type:"path" placeholder:"DIR" env:"M2MJOBS_STATE" help:"Where runs are remembered, so that one that was killed goes on. Default: m2mjobs in the user's state folder."`
+	Function string `arg:"" enum:"sync-custom-data,daily-orders" help:"The function: sync-custom-data or daily-orders."`
+	Event    string `short:"e" default:"{}" placeholder:"FILE" help:"The event: a file, - for standard input, or JSON as it is. Default: {}"`
+	here
 }
 
 // Help is shown by --help.
@@ -49,8 +42,8 @@ runs; 3 done with rows that were not used.`
 
 // Run invokes the function until its runs are finished.
 func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
-	if c.Timeout <= 0 {
-		return usage(fmt.Errorf("--timeout %v is not above zero", c.Timeout))
+	if err := c.check(); err != nil {
+		return err
 	}
 	event, err := c.event(ctx, io.in)
 	if ctx.Err() != nil {
@@ -62,7 +55,7 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 	if err := loadVariables(c.EnvFile); err != nil {
 		return err
 	}
-	store, err := c.store()
+	store, err := c.store(c.Function)
 	if err != nil {
 		return err
 	}
@@ -78,6 +71,9 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 	answer, err := c.invoke(ctx, handler, event)
 	for next, more := runs.Next(); err == nil && more; next, more = runs.Next() {
 		_, err = c.invoke(ctx, handler, next)
+	}
+	if errors.Is(err, jobs.ErrPaused) {
+		err = fmt.Errorf("%w: m2mjobs resume %s", err, c.Function)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w; interrupted: give the same event again to go on", err)
@@ -127,32 +123,6 @@ func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
 	}
 }
 
-// store opens the function's memory of runs.
-func (c *invoke) store() (*bolt.Store, error) {
-	dir := c.State
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, usage(fmt.Errorf("no place to remember runs (%w): give --state DIR", err))
-		}
-		dir = filepath.Join(home, ".local", "state", "m2mjobs")
-		if base := os.Getenv("XDG_STATE_HOME"); base != "" {
-			dir = filepath.Join(base, "m2mjobs")
-		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, usage(fmt.Errorf("place to remember runs: %w", err))
-	}
-	return bolt.Open(filepath.Join(dir, c.Function+".db"))
-}
-
-// invoke is one invocation, as Lambda makes it.
-func (c *invoke) invoke(ctx context.Context, handler lambda.Handler, event []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	return handler.Invoke(ctx, event)
-}
-
 // printAnswer writes what the handler answered, with the newest report of each run.
 func printAnswer(w io.Writer, answer []byte, reports []jobs.Report) error {
 	var newest any
@@ -198,8 +168,13 @@ func verdict(answer []byte, reports []jobs.Report, err error) error {
 	var unused int64
 	var kept []string
 	for _, report := range reports {
-		if report.InProgress {
+		switch report.Outcome {
+		case jobs.OutcomeInProgress:
 			return errors.New("another invocation is at this run")
+		case jobs.OutcomePaused:
+			return fmt.Errorf("the job is paused: m2mjobs resume %s", report.Job)
+		case jobs.OutcomeCancelled:
+			return fmt.Errorf("run %s was cancelled: give the same event again to begin anew", report.RunID)
 		}
 		if report.Rejected != nil {
 			unused += report.Rejected.Rows

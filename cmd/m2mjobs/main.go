@@ -25,9 +25,13 @@ const (
 )
 
 type command struct {
-	Demo   demonstrate `cmd:"" help:"See both jobs work on real orders, with a tenant and a shop in memory."`
-	Invoke invoke      `cmd:"" help:"Run a function's job as Lambda would, without AWS."`
-	Token  token       `cmd:"" help:"Get an access token and show what it allows."`
+	Demo     demonstrate `cmd:"" help:"See both jobs work on real orders, with a tenant and a shop in memory."`
+	Invoke   invoke      `cmd:"" help:"Run a function's job as Lambda would, without AWS."`
+	Backfill backfillJob `cmd:"" help:"Run slots of the past, here or on AWS. Twice does nothing."`
+	Token    token       `cmd:"" help:"Get an access token and show what it allows."`
+	Runs     runs        `cmd:"" help:"List runs, look at one, or cancel it."`
+	Pause    pause       `cmd:"" help:"Keep a job from running, until it is resumed."`
+	Resume   resume      `cmd:"" help:"Let a paused job run again."`
 }
 
 // stdio is what a command reads and writes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
 // asCommand in the environment makes the test binary the command itself, for tests that kill it.
@@ -84,7 +86,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "runid": runID},
 	})
 }
 
@@ -105,6 +107,17 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// runID puts the id of a job's newest run, as the command lists it, into RUN: runid JOB.
+func runID(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: runid JOB")
+	}
+	ts.Check(ts.Exec("m2mjobs", "runs", args[0], "-n", "1", "--json"))
+	var record jobs.Record
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &record))
+	ts.Setenv("RUN", record.RunID)
 }
 
 // process is the command with the test binary in its place.

@@ -43,6 +43,8 @@ var mayImport = map[string][]string{
 	"internal/shop":              {"pkg/m2m", sync, rate},
 	"internal/shop/cdnow":        {"internal/shop"},
 	"internal/schedule":          {"github.com/hashicorp/cronexpr"},
+	"internal/backfill":          {"pkg/jobs", "internal/schedule", sync},
+	"internal/stack":             {"pkg/jobs", "pkg/jobs/dynamodb", aws, smithy},
 	"internal/webhook":           {"pkg/", "internal/customdata", "internal/function", aws, smithy, lambda},
 	"internal/function":          {"pkg/", "internal/", "github.com/caarlos0/env/v11", aws, lambda, sync, rate},
 	"internal/demo":              {"pkg/", "internal/"},

@@ -184,8 +184,11 @@ func (c Config) location() *time.Location {
 	return c.Location
 }
 
-// dayBefore counts in calendar days: 24 hours earlier is another day where clocks were changed.
-func (c Config) dayBefore(t time.Time) string {
-	year, month, day := t.In(c.location()).Date()
+func (c Config) dayBefore(t time.Time) string { return DayOf(t, c.location()) }
+
+// DayOf is the day, as YYYY-MM-DD, that a run does whose trigger has that time and no date: the day before, in the location.
+func DayOf(t time.Time, location *time.Location) string {
+	// In calendar days: 24 hours earlier is another day where clocks were changed.
+	year, month, day := t.In(location).Date()
 	return time.Date(year, month, day-1, 12, 0, 0, 0, time.UTC).Format(time.DateOnly)
 }
