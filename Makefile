@@ -53,8 +53,8 @@ test-fast: ## The Go tests alone, with nothing installed
 	@go test ./...
 
 .PHONY: lint
-lint: $(STATICCHECK) .tools/sam/pin ## Formatting, go.mod, go vet, staticcheck, and the template by sam validate --lint
-	@sh tools/lint.sh $(STATICCHECK) $(SAM)
+lint: $(STATICCHECK) .tools/sam/pin .tools/checkov/pin ## Formatting, go.mod, go vet, staticcheck, and the template by SAM, cfn-lint and checkov
+	@sh tools/lint.sh $(STATICCHECK) .tools
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s)
@@ -102,7 +102,7 @@ test-iam: tools ## Take out each action of the functions' roles, one at a time, 
 	@sh tools/leaks.sh .tools/test-iam.log && sh tools/summary.sh .tools/test-iam.log
 
 .PHONY: tools
-tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/oidc/pin ## Install what the tests need, at pinned versions, under .tools/
+tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/checkov/pin .tools/oidc/pin .tools/logto-api/pin ## Install what the tests need, at pinned versions, under .tools/
 
 .PHONY: clean
 clean: ## Remove what was built; .tools/ stays (rm -r .tools removes that)
@@ -123,15 +123,15 @@ build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunctio
 $(STATICCHECK):
 	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 
-.tools/sam/pin .tools/ministack/pin: .tools/%/pin: tools/%.txt
+.tools/sam/pin .tools/ministack/pin .tools/checkov/pin: .tools/%/pin: tools/%.txt
 	rm -rf .tools/$*
 	python3 -m venv .tools/$*
 	.tools/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	cp $< $@
 
-.tools/oidc/pin: tools/oidc/package.json tools/oidc/package-lock.json
-	rm -rf .tools/oidc
-	mkdir -p .tools/oidc
-	cp $^ .tools/oidc/
-	cd .tools/oidc && npm ci --no-audit --no-fund --loglevel=error
-	cp tools/oidc/package-lock.json $@
+.tools/oidc/pin .tools/logto-api/pin: .tools/%/pin: tools/%/package.json tools/%/package-lock.json
+	rm -rf .tools/$*
+	mkdir -p .tools/$*
+	cp $^ .tools/$*/
+	cd .tools/$* && npm ci --no-audit --no-fund --loglevel=error
+	cp tools/$*/package-lock.json $@
