@@ -29,7 +29,7 @@ func (c Config) open(ctx context.Context, p Params) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	file, err := c.Files.Open(ctx, p.Source, version)
+	file, err := c.Files.Open(ctx, p.Source, version, 0)
 	if err != nil {
 		return opened{}, err
 	}

@@ -8,31 +8,76 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
 // openDisk opens a regular file, of one version if one is given.
-func openDisk(name, version string) (io.ReadCloser, error) {
+func openDisk(name, version string, offset int64) (*Reader, error) {
 	file, err := openRegular(name)
-	if err != nil || version == "" {
-		return file, err
-	}
-	// The opened file itself is checked, not what stands under its name a moment later.
-	found, err := digest(file)
-	if err == nil && found != version {
-		err = fmt.Errorf("%w: %s is no longer the version asked for", ErrChanged, name)
-	}
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
 	if err != nil {
+		return nil, err
+	}
+	r := &diskReader{file: file}
+	if err := r.begin(version, offset); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading %s: %w", name, err), file.Close())
 	}
-	return file, nil
+	return &Reader{ReadCloser: r, version: r.version}, nil
 }
+
+// diskReader reads a file as long as nobody writes to it.
+type diskReader struct {
+	file  *os.File
+	began fs.FileInfo
+}
+
+func (r *diskReader) begin(version string, offset int64) (err error) {
+	// Before the digest, so that a write during it is noticed.
+	if r.began, err = r.file.Stat(); err != nil {
+		return err
+	}
+	if version != "" {
+		// The opened file itself is checked, not what stands under its name a moment later.
+		found, err := r.version()
+		if err != nil {
+			return err
+		}
+		if found != version {
+			return fmt.Errorf("%w: it is no longer the version asked for", ErrChanged)
+		}
+	}
+	_, err = r.file.Seek(offset, io.SeekStart)
+	return err
+}
+
+func (r *diskReader) version() (string, error) {
+	version, err := digest(io.NewSectionReader(r.file, 0, math.MaxInt64))
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", r.file.Name(), err)
+	}
+	return version, nil
+}
+
+// Read implements io.Reader. That the file changed is told by its size and its time, which a system keeps to some
+// milliseconds: a mishap, such as a file that is still being written, does not go unnoticed.
+func (r *diskReader) Read(p []byte) (int, error) {
+	n, err := r.file.Read(p)
+	now, statErr := r.file.Stat()
+	if statErr != nil {
+		return 0, statErr
+	}
+	if now.Size() != r.began.Size() || !now.ModTime().Equal(r.began.ModTime()) {
+		return 0, fmt.Errorf("reading %s: %w while it was read: let its writer finish, and start again", r.file.Name(), ErrChanged)
+	}
+	return n, err
+}
+
+func (r *diskReader) Close() error { return r.file.Close() }
 
 // versionOnDisk reads the whole file: a modification time can stay the same while the content changes, and the other
 // way round.
@@ -76,49 +121,107 @@ func openRegular(name string) (*os.File, error) {
 	return file, nil
 }
 
-// putDisk writes base/name by way of a temporary file beside it.
-func putDisk(base, name string, data []byte) (where string, err error) {
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".writing-"
+
+// diskFile is a temporary file beside the one that it becomes.
+type diskFile struct {
+	where      string
+	root       *os.Root
+	file       *os.File
+	temp, name string // below root
+}
+
+// createDisk begins to write base/name.
+func createDisk(base, name string) (where string, f *diskFile, err error) {
 	where = filepath.Join(base, filepath.FromSlash(name))
-	defer func() {
-		if err != nil {
-			where, err = "", diskError("writing", where, err)
-		}
-	}()
 	if err := os.MkdirAll(base, 0o700); err != nil {
-		return where, err
+		return "", nil, diskError("writing", where, err)
 	}
 	// A Root does not follow a symbolic link out of base.
 	root, err := os.OpenRoot(base)
 	if err != nil {
-		return where, err
+		return "", nil, diskError("writing", where, err)
 	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	dir := path.Dir(name)
-	if err := root.MkdirAll(dir, 0o700); err != nil {
-		return where, err
+	f = &diskFile{where: where, root: root, name: name, temp: path.Join(path.Dir(name), tempPrefix+rand.Text())}
+	if err = root.MkdirAll(path.Dir(name), 0o700); err == nil {
+		f.file, err = root.OpenFile(f.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
-	temp := path.Join(dir, ".writing-"+rand.Text())
-	if err := writeSynced(root, temp, data); err != nil {
-		return where, errors.Join(err, ignoreMissing(root.Remove(temp)))
+	if err != nil {
+		return "", nil, errors.Join(diskError("writing", where, err), root.Close())
 	}
-	if err := root.Rename(temp, name); err != nil {
-		return where, errors.Join(err, ignoreMissing(root.Remove(temp)))
-	}
-	return where, syncDir(root, dir)
+	return where, f, nil
 }
 
-// writeSynced writes a new file and returns when it is on the disk. No test shows that: without Sync the file differs
-// only after the power has failed.
-func writeSynced(root *os.Root, name string, data []byte) (err error) {
-	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (f *diskFile) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
 	if err != nil {
-		return err
+		err = diskError("writing", f.where, err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := file.Write(data); err != nil {
-		return err
+	return n, err
+}
+
+// commit returns when the file is on the disk under its name. No test shows that: without Sync the file differs only
+// after the power has failed.
+func (f *diskFile) commit() error {
+	err := errors.Join(f.file.Sync(), f.file.Close())
+	if err == nil {
+		err = f.root.Rename(f.temp, f.name)
 	}
-	return file.Sync()
+	if err != nil {
+		err = errors.Join(err, ignoreMissing(f.root.Remove(f.temp)))
+	} else {
+		err = syncDir(f.root, path.Dir(f.name))
+	}
+	if err = errors.Join(err, f.root.Close()); err != nil {
+		return diskError("writing", f.where, err)
+	}
+	return nil
+}
+
+func (f *diskFile) abort() error {
+	err := errors.Join(f.file.Close(), ignoreMissing(f.root.Remove(f.temp)), f.root.Close())
+	if err != nil {
+		return diskError("dropping what was written of", f.where, err)
+	}
+	return nil
+}
+
+// removeDisk removes a file, and no directory.
+func removeDisk(name string) error {
+	info, err := os.Lstat(name)
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("removing %s: it is a directory: name a file in it", name)
+	}
+	if err == nil {
+		err = os.Remove(name)
+	}
+	if err = ignoreMissing(err); err != nil {
+		return diskError("removing", name, err)
+	}
+	return nil
+}
+
+// listDisk tells the files below base whose names begin with prefix.
+func listDisk(base, prefix string) (locations []string, err error) {
+	var names []string
+	err = fs.WalkDir(os.DirFS(base), path.Dir(prefix+"x"), func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		if entry.Type().IsRegular() && strings.HasPrefix(name, prefix) && !strings.HasPrefix(entry.Name(), tempPrefix) {
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, diskError("listing", base, err)
+	}
+	slices.Sort(names) // the walk's order is that of each directory
+	for _, name := range names {
+		locations = append(locations, filepath.Join(base, filepath.FromSlash(name)))
+	}
+	return locations, nil
 }
 
 // syncDir makes a rename last through a power failure.

@@ -25,7 +25,7 @@ func local(t *testing.T) *Files {
 
 func read(t *testing.T, f *Files, location, version string) string {
 	t.Helper()
-	r, err := f.Open(t.Context(), location, version)
+	r, err := f.Open(t.Context(), location, version, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestPutReplacesAndLeavesNothingElseBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader, err := f.Open(t.Context(), old, "")
+	reader, err := f.Open(t.Context(), old, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestVersionOnDiskIsOfTheContent(t *testing.T) {
 	if got := read(t, f, name, other); got != "ROWS" {
 		t.Errorf("read %q", got)
 	}
-	if _, err := f.Open(t.Context(), name, first); !errors.Is(err, ErrChanged) {
+	if _, err := f.Open(t.Context(), name, first, 0); !errors.Is(err, ErrChanged) {
 		t.Errorf("opening an old version: %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestErrorsOnDiskSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func(name string) error {
-		_, err := f.Open(t.Context(), name, "")
+		_, err := f.Open(t.Context(), name, "", 0)
 		return err
 	}
 	put := func(base string) error {

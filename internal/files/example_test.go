@@ -30,7 +30,7 @@ func ExampleFiles() {
 		fmt.Println(err)
 		return
 	}
-	r, err := f.Open(ctx, where, version)
+	r, err := f.Open(ctx, where, version, 0)
 	if err != nil {
 		fmt.Println(err)
 		return

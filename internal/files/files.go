@@ -1,4 +1,4 @@
-// Package files reads and writes whole files where a job finds its input and leaves its output: on disk or in S3.
+// Package files reads and writes files of any size where a job finds its input and leaves its output: on disk or in S3.
 //
 // A location is a path, or s3://bucket/key. One Files serves both; it makes its S3 client at the first location in S3,
 // so that a job that works on local files needs no AWS configuration and pays nothing for it:
@@ -13,8 +13,11 @@
 //	where, err := f.Put(ctx, "s3://reports/daily", "stats/1997-03-24.json", data)
 //
 // A version identifies a file's content: the ETag of an object, the SHA-256 of a file on disk. Who reads a file in
-// several attempts asks for Version first and opens that version, and learns by ErrChanged that it is another file by
-// now.
+// several attempts keeps the Reader's Version and how far it got, opens that version from there, and learns by
+// ErrChanged that it is another file by now.
+//
+// No file is held in memory: Open reads 8 MiB at a time, Create writes 5 MiB at a time, and who uses them may take as
+// long as it likes in between.
 //
 // Files that are written may hold personal data. On disk they can be read by their owner alone (0600, in directories
 // of 0700), and they appear whole or not at all, on disk and in S3.
@@ -29,18 +32,18 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// ErrChanged is matched by the error of Open when the file is no longer of the version asked for. Ask for Version again
-// and start over.
+// ErrChanged is matched by the error of Open when the file is no longer of the version asked for, and by that of reading
+// when it changes meanwhile. Start over with what is there now.
 var ErrChanged = errors.New("the file has changed")
 
-// S3 is what is called of *s3.Client.
+// S3 is what is called of *s3.Client, here and by AWS's transfer manager.
 type S3 interface {
-	GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error)
-	HeadObject(context.Context, *s3.HeadObjectInput, ...func(*s3.Options)) (*s3.HeadObjectOutput, error)
-	PutObject(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
+	transfermanager.S3APIClient
+	DeleteObject(context.Context, *s3.DeleteObjectInput, ...func(*s3.Options)) (*s3.DeleteObjectOutput, error)
 }
 
 // Files reads and writes files by location. It is safe for concurrent use.
@@ -57,23 +60,36 @@ func New(newS3 func(context.Context) (S3, error)) *Files {
 	return &Files{newS3: newS3}
 }
 
-// Open opens a file for reading. With a version (from Version) it opens that very content, or fails with an error that
-// matches ErrChanged; with an empty one, whatever there is. A file that is not there matches fs.ErrNotExist. A
-// connection to S3 that breaks is taken up again where it broke. Close the reader.
-func (f *Files) Open(ctx context.Context, location, version string) (io.ReadCloser, error) {
+// Open opens a file for reading from a byte on, counted from 0; at the file's end or after it there is nothing to read.
+// With a version it opens that very content, or fails with an error that matches ErrChanged; with an empty one, whatever
+// there is. A file that is not there matches fs.ErrNotExist. Close the reader; it lives no longer than the context.
+func (f *Files) Open(ctx context.Context, location, version string, offset int64) (*Reader, error) {
+	if offset < 0 {
+		return nil, fmt.Errorf("reading %s from byte %d: count from 0", location, offset)
+	}
 	loc, err := parse(location)
 	if err != nil {
 		return nil, err
 	}
 	if !loc.inS3 {
-		return openDisk(loc.path, version)
+		return openDisk(loc.path, version, offset)
 	}
 	client, err := f.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return openObject(ctx, client, loc, version)
+	return openObject(ctx, client, loc, version, offset)
 }
+
+// Reader reads one version of a file. Its errors match ErrChanged when the file is another one by now.
+type Reader struct {
+	io.ReadCloser
+	version func() (string, error)
+}
+
+// Version is the version of what is read, as Files.Version gives it. On disk it reads the whole file, which does not
+// change where the Reader stands.
+func (r *Reader) Version() (string, error) { return r.version() }
 
 // Version identifies what stands in a file now: the ETag in S3 (one HEAD request; without quotes, as EventBridge gives
 // it), "sha256:…" on disk, where a new modification time alone makes no new version.
@@ -96,25 +112,53 @@ func (f *Files) Version(ctx context.Context, location string) (string, error) {
 // relative path with slashes; it can't leave base. A file of that name is replaced in one step: a reader sees the old
 // one or the new one, also after a crash.
 func (f *Files) Put(ctx context.Context, base, name string, data []byte) (where string, err error) {
-	if !validName(name) {
-		return "", fmt.Errorf("writing %q: a file's name is a relative path with slashes, without . and .., such as stats/1997-03-24.json", name)
-	}
-	loc, err := parseBase(base)
+	w, err := f.Create(ctx, base, name)
 	if err != nil {
 		return "", err
 	}
+	if _, err := w.Write(data); err != nil {
+		return "", errors.Join(err, w.Abort())
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	return w.Location(), nil
+}
+
+// Remove removes a file. One that is not there is no error.
+func (f *Files) Remove(ctx context.Context, location string) error {
+	loc, err := parse(location)
+	if err != nil {
+		return err
+	}
 	if !loc.inS3 {
-		return putDisk(loc.path, name, data)
+		return removeDisk(loc.path)
 	}
 	client, err := f.client(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	loc.key = path.Join(loc.key, name)
-	if err := putObject(ctx, client, loc, data); err != nil {
-		return "", err
+	return removeObject(ctx, client, loc)
+}
+
+// List tells the locations of the files below base whose names begin with prefix, such as undo/RUN/, in the order of
+// their names. None, also where base is not there, is no error.
+func (f *Files) List(ctx context.Context, base, prefix string) (locations []string, err error) {
+	if dir := strings.TrimSuffix(prefix, "/"); prefix != "" && !validName(dir) {
+		return nil, fmt.Errorf("listing %q: names begin with a relative path with slashes, without . and .., such as stats/", prefix)
 	}
-	return loc.String(), nil
+	loc, err := parseBase(base)
+	if err != nil {
+		return nil, err
+	}
+	if !loc.inS3 {
+		return listDisk(loc.path, prefix)
+	}
+	client, err := f.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return listObjects(ctx, client, loc, prefix)
 }
 
 // client returns the one S3 client, made at the first call. The lock is held while it is made: the others need it too.
