@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"pkg/m2m/secretsmanager":     {"pkg/m2m", aws, smithy},
 	"internal/archtest":          {},
 	"internal/files":             {aws, smithy},
-	"internal/customdata":        {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", sync, rate},
+	"internal/customdata":        {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", sync, rate, "github.com/klauspost/compress/zstd"},
 	"internal/orders":            {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", "internal/shop", sync, rate},
 	"internal/shop":              {"pkg/m2m", sync, rate},
 	"internal/shop/cdnow":        {"internal/shop"},

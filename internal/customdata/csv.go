@@ -33,8 +33,8 @@ const csvHeader = "the header's first column is one of " + keyNames + ", and the
 	"name for text, or name:int, name:float, name:bool, name:json"
 
 // newCSV reads the header. A header that can't be used is an error: no row below it can be trusted.
-func newCSV(r io.Reader) (source, error) {
-	s := &csvSource{records: newRecordReader(r)}
+func newCSV(r io.Reader) (*csvSource, error) {
+	s := &csvSource{records: newRecordReader(r, position{})}
 	line, raw, long, err := s.records.next()
 	if err == io.EOF {
 		return nil, fmt.Errorf("the CSV file is empty: %s", csvHeader)
@@ -96,7 +96,7 @@ func (s *csvSource) next() (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	e := entry{line: line, raw: raw, csv: true}
+	e := entry{line: line, end: s.records.lines.at, raw: raw, csv: true}
 	if long {
 		e.reason = tooLong
 		return e, nil

@@ -49,7 +49,7 @@ func FuzzNDJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := drain(newNDJSON(strings.NewReader(string(data))))
+		entries, err := drain(newNDJSON(strings.NewReader(string(data)), position{}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,25 +14,35 @@ const (
 	keptOfLong = 200
 )
 
+// position is where reading stands in a source, always after the end of a record: the same source is read on from there.
+// A checkpoint has it.
+type position struct {
+	Offset int64 `json:"offset"` // in bytes of the text, decompressed; in rows of Params.Rows
+	Line   int   `json:"line"`   // how many lines end before it
+}
+
 // lineReader reads lines of any length, and holds at most maxRow bytes of one.
 type lineReader struct {
-	r      *bufio.Reader
-	number int // of the last line, from 1
+	r  *bufio.Reader
+	at position // after the last line
 	// piece, if set, sees every byte of every line, also of those that are too long to be held.
 	piece func([]byte)
 }
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 64<<10)}
+// newLineReader reads lines from a position on, where r stands already.
+func newLineReader(r io.Reader, from position) *lineReader {
+	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), at: from}
 }
 
 // next returns a line with its line end, if it has one; of a line that is too long, the beginning. The slice is the
 // caller's. After the last line the error is io.EOF.
 func (l *lineReader) next() (line []byte, long bool, err error) {
-	l.number++
-	for started := false; ; started = true {
+	l.at.Line++
+	for {
 		part, err := l.r.ReadSlice('\n')
-		if l.number == 1 && !started {
+		begins := l.at.Offset == 0
+		l.at.Offset += int64(len(part))
+		if begins {
 			part = bytes.TrimPrefix(part, []byte("\xef\xbb\xbf"))
 		}
 		if l.piece != nil {
@@ -53,6 +63,7 @@ func (l *lineReader) next() (line []byte, long bool, err error) {
 		case err == io.EOF && len(line) > 0:
 			return line, long, nil
 		default:
+			l.at.Line-- // there was none
 			return nil, false, err
 		}
 	}

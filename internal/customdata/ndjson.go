@@ -12,7 +12,7 @@ type ndjsonSource struct {
 	lines *lineReader
 }
 
-func newNDJSON(r io.Reader) source { return &ndjsonSource{newLineReader(r)} }
+func newNDJSON(r io.Reader, from position) source { return &ndjsonSource{newLineReader(r, from)} }
 
 func (s *ndjsonSource) next() (entry, error) {
 	for {
@@ -20,7 +20,7 @@ func (s *ndjsonSource) next() (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
-		e := entry{line: s.lines.number, raw: line}
+		e := entry{line: s.lines.at.Line, end: s.lines.at, raw: line}
 		if long {
 			e.reason = tooLong
 			return e, nil
@@ -46,15 +46,16 @@ func (e *entry) parse(raw []byte) {
 // listSource yields the rows of Params.Rows, numbered from 1.
 type listSource struct {
 	rows []json.RawMessage
-	line int
+	at   position
 }
 
 func (s *listSource) next() (entry, error) {
-	if s.line == len(s.rows) {
+	if s.at.Line == len(s.rows) {
 		return entry{}, io.EOF
 	}
-	s.line++
-	e := entry{line: s.line, raw: s.rows[s.line-1]}
+	s.at.Line++
+	s.at.Offset++
+	e := entry{line: s.at.Line, end: s.at, raw: s.rows[s.at.Line-1]}
 	e.parse(e.raw)
 	return e, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 )
@@ -16,40 +15,81 @@ type opened struct {
 	close   func() error
 }
 
-// open opens where the rows come from.
-func (c Config) open(ctx context.Context, p Params) (opened, error) {
+// open opens where the rows come from, from the end of an entry on: what is before it is not read again, but the header
+// of CSV and all of what is compressed, which is skipped. With a version it opens that one or fails with an error that
+// matches files.ErrChanged, with an empty one what there is.
+func (c Config) open(ctx context.Context, p Params, version string, from position) (opened, error) {
 	if p.Source == "" {
-		return opened{source: &listSource{rows: p.Rows}, close: func() error { return nil }}, nil
+		return opened{source: &listSource{rows: p.Rows, at: from}, close: func() error { return nil }}, nil
 	}
-	read, err := reader(p.Source)
+	f, err := formatOf(p.Source)
 	if err != nil {
 		return opened{}, err
 	}
-	version, err := c.Files.Version(ctx, p.Source)
+	text, err := c.openText(ctx, p.Source, f.packed, version, from.Offset)
 	if err != nil {
 		return opened{}, err
 	}
-	file, err := c.Files.Open(ctx, p.Source, version, 0)
-	if err != nil {
-		return opened{}, err
+	rows, err := c.rows(ctx, p.Source, f, text, from)
+	if err == nil {
+		version, err = text.version()
 	}
-	rows, err := read(file)
 	if err != nil {
-		return opened{}, errors.Join(fmt.Errorf("reading %s: %w", p.Source, err), file.Close())
+		return opened{}, errors.Join(err, text.Close())
 	}
-	return opened{source: rows, version: version, close: file.Close}, nil
+	return opened{source: rows, version: version, close: text.Close}, nil
 }
 
-// reader tells by its name how a file is read.
-func reader(location string) (func(io.Reader) (source, error), error) {
-	switch ext := strings.ToLower(path.Ext(location)); ext {
-	case ".ndjson", ".jsonl":
-		return func(r io.Reader) (source, error) { return newNDJSON(r), nil }, nil
-	case ".csv":
-		return newCSV, nil
-	case ".json":
-		return nil, fmt.Errorf("reading %s: rows stand one on a line: make it so (jq -c '.[]' for a list) and name it .ndjson", location)
-	default:
-		return nil, fmt.Errorf("reading %s: its name must end in .ndjson, .jsonl or .csv, which tells how to read it", location)
+// rows reads rows of a text that stands at a position.
+func (c Config) rows(ctx context.Context, location string, f format, text *text, from position) (_ source, err error) {
+	if !f.csv {
+		return newNDJSON(text, from), nil
 	}
+	if from.Offset == 0 {
+		rows, err := newCSV(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", location, err)
+		}
+		return rows, nil
+	}
+	version, err := text.version()
+	if err != nil {
+		return nil, err
+	}
+	top, err := c.openText(ctx, location, f.packed, version, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, top.Close()) }()
+	rows, err := newCSV(top)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", location, err)
+	}
+	rows.records = newRecordReader(text, from)
+	return rows, nil
+}
+
+// format is how a file is read.
+type format struct {
+	csv    bool
+	packed string // the extension of what it is compressed with; empty: it is not
+}
+
+// formatOf tells a file's format by its name.
+func formatOf(location string) (f format, err error) {
+	name := strings.ToLower(location)
+	if ext := path.Ext(name); ext == ".gz" || ext == ".zst" {
+		f.packed, name = ext, strings.TrimSuffix(name, ext)
+	}
+	switch path.Ext(name) {
+	case ".ndjson", ".jsonl":
+		return f, nil
+	case ".csv":
+		f.csv = true
+		return f, nil
+	case ".json":
+		return format{}, fmt.Errorf("reading %s: rows stand one on a line: make it so (jq -c '.[]' for a list) and name it .ndjson", location)
+	}
+	return format{}, fmt.Errorf("reading %s: its name must end in .ndjson, .jsonl or .csv, each perhaps with .gz or .zst after it, "+
+		"which tells how to read it", location)
 }

@@ -54,6 +54,7 @@ func Job(c Config) jobs.Job[Params] {
 			}
 			return c.Files.Version(ctx, p.Source)
 		},
+		CheckpointVersion: 1, // 1: a position
 	}
 }
 

@@ -126,7 +126,7 @@ func TestNDJSON(t *testing.T) {
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, all(t, newNDJSON(strings.NewReader(test.in))), byBeginning); diff != "" {
+			if diff := cmp.Diff(test.want, all(t, newNDJSON(strings.NewReader(test.in), position{})), byBeginning); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
 		})
@@ -151,7 +151,7 @@ func TestLineThatIsTooLongIsRejectedWithoutHoldingIt(t *testing.T) {
 		return io.MultiReader(strings.NewReader(before), endless(1<<26), strings.NewReader("\n"+after))
 	}
 	for name, s := range map[string]source{
-		"ndjson": newNDJSON(around(good, good)),
+		"ndjson": newNDJSON(around(good, good), position{}),
 		"csv":    mustCSV(t, around("id,a\nu1,1\n", "u1,1\n")),
 	} {
 		var before, after runtime.MemStats

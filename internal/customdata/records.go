@@ -14,8 +14,8 @@ type recordReader struct {
 	state quoteState
 }
 
-func newRecordReader(r io.Reader) *recordReader {
-	rr := &recordReader{lines: newLineReader(r)}
+func newRecordReader(r io.Reader, from position) *recordReader {
+	rr := &recordReader{lines: newLineReader(r, from)}
 	rr.lines.piece = rr.state.feed
 	return rr
 }
@@ -25,7 +25,7 @@ func (r *recordReader) next() (first int, raw []byte, long bool, err error) {
 	for {
 		r.state = fieldStart
 		raw, long, err = r.lines.next()
-		first = r.lines.number
+		first = r.lines.at.Line
 		if err != nil {
 			return 0, nil, false, err
 		}

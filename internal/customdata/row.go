@@ -25,9 +25,10 @@ type row struct {
 // entry is a row or a reason why it is none, with where it stands. Reasons hold names of keys, never values: they may
 // be printed where personal data must not be.
 type entry struct {
-	line   int
-	raw    []byte // as it came, with or without a line end
-	csv    bool   // raw is no JSON, even if it looks like some
+	line   int      // the first of it
+	end    position // after it
+	raw    []byte   // as it came, with or without a line end
+	csv    bool     // raw is no JSON, even if it looks like some
 	row    row
 	reason string // empty: the row is good
 }

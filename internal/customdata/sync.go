@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 )
@@ -39,9 +40,9 @@ type Change struct {
 
 // progress is the checkpoint: how far the rows are done.
 type progress struct {
-	Line    int      `json:"line"`              // of the last row that is done
-	Version string   `json:"version,omitempty"` // of the source; of another one, the line means nothing
-	Changes []Change `json:"changes,omitempty"`
+	position          // after the last row that is done
+	Version  string   `json:"version,omitempty"` // of the source; of another one, the position means nothing
+	Changes  []Change `json:"changes,omitempty"`
 	// Blocked are the users, by id, of whom a row could not be written, with its line: no later row of them is.
 	Blocked map[string]int `json:"blocked,omitempty"`
 }
@@ -63,39 +64,42 @@ func (c Config) run(ctx context.Context, run *jobs.Run[Params]) (err error) {
 	if s.newer, err = parsePath(run.Params.Newer); err != nil {
 		return err
 	}
-	rows, err := c.open(ctx, run.Params)
+	rows, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.close()) }()
-	if err := s.resume(rows.version); err != nil {
-		return err
-	}
 	s.countNothing()
 	defer s.result()
 	return s.batches(ctx, rows)
 }
 
-// resume goes on where an earlier attempt stopped.
-func (s *syncer) resume(version string) error {
+// open opens the rows where an earlier attempt stopped, or from the start.
+func (s *syncer) open(ctx context.Context) (opened, error) {
 	resumed, err := s.run.Resume(&s.done)
 	if err != nil {
-		return fmt.Errorf("reading the checkpoint: %w", err)
+		return opened{}, fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	rows, err := s.config.open(ctx, s.run.Params, s.done.Version, s.done.position)
+	if resumed && errors.Is(err, files.ErrChanged) {
+		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
+			"source", s.run.Params.Source, "checkpoint", s.done.Version)
+		s.run.Restart()
+		resumed, s.done = false, progress{}
+		rows, err = s.config.open(ctx, s.run.Params, "", position{})
+	}
+	if err != nil {
+		return opened{}, err
 	}
 	switch etag := s.run.Params.etag; {
-	case resumed && s.done.Version != version:
-		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
-			"source", s.run.Params.Source, "version", version, "checkpoint", s.done.Version)
-		s.run.Restart()
-		s.done = progress{}
 	case resumed:
 		s.run.Log.Info("going on after the checkpoint", "line", s.done.Line)
-	case etag != "" && etag != version:
+	case etag != "" && etag != rows.version:
 		s.run.Log.Warn("the object was overwritten after the event: reading what is there now",
-			"source", s.run.Params.Source, "version", version, "event", etag)
+			"source", s.run.Params.Source, "version", rows.version, "event", etag)
 	}
-	s.done.Version = version
-	return nil
+	s.done.Version = rows.version
+	return rows, nil
 }
 
 // batches works through the rows.
@@ -124,7 +128,7 @@ func (s *syncer) batches(ctx context.Context, rows source) error {
 	}
 }
 
-// read returns the next rows that are not done yet, none after the last.
+// read returns the next rows, none after the last.
 func (s *syncer) read(rows source) ([]entry, error) {
 	var batch []entry
 	for bytes := 0; len(batch) < logto.MaxUsersBy && bytes < maxBatchBytes; {
@@ -134,9 +138,6 @@ func (s *syncer) read(rows source) ([]entry, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading rows: %w", err)
-		}
-		if e.line <= s.done.Line {
-			continue
 		}
 		batch = append(batch, e)
 		bytes += len(e.raw)
@@ -159,7 +160,7 @@ func (s *syncer) settle(ctx context.Context, batch []entry, outcomes []outcome) 
 		if o.kind == wouldChange && len(s.done.Changes) < maxChanges {
 			s.done.Changes = append(s.done.Changes, o.change)
 		}
-		s.done.Line = batch[i].line
+		s.done.position = batch[i].end
 		s.begun = true
 	}
 	if len(outcomes) == 0 {
