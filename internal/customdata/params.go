@@ -35,8 +35,15 @@ type Config struct {
 	Files *files.Files
 	// Newer is Params.Newer of runs that an S3 event starts, directly or through a queue, which carries no params. Empty: none.
 	Newer string
-	// Writers is how many users are written at the same time. Zero: 4.
+	// Writers is how many users are written at the same time at most. Zero: 16.
 	Writers int
+}
+
+func (c Config) writers() int {
+	if c.Writers > 0 {
+		return c.Writers
+	}
+	return 16
 }
 
 // Name is the job's name.

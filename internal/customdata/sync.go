@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"time"
 
 	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -12,12 +12,17 @@ import (
 )
 
 const (
-	// maxBatchBytes end a batch of large rows early, so that a run's memory has a bound.
-	maxBatchBytes = 4 << 20
 	// maxChanges are named in the result of a dry run.
 	maxChanges = 20
 	// maxBlocked users may wait for a later run, so that the checkpoint stays small. More are not a few mishaps.
 	maxBlocked = 1000
+
+	// There is a checkpoint after so many writes, or so much time: each costs a request to the store, and a run that is killed
+	// reads again what came after its last one.
+	saveWrites = 100
+	saveEvery  = time.Second
+	// saveTime is how long a checkpoint may take when the run is over.
+	saveTime = 5 * time.Second
 )
 
 // Result is what the report carries under "result". It has no values of custom data.
@@ -54,13 +59,14 @@ type syncer struct {
 	newer  fieldPath
 	client *logto.Client // nil until the first row that needs it
 	done   progress
-	// begun: a row of this attempt was done. Before that time is not looked at, so that every attempt gets on.
-	begun bool
+	// unsaved is what was settled since the last checkpoint.
+	unsaved struct{ rows, writes int }
+	saved   time.Time
 }
 
 // run is the job's Run.
 func (c Config) run(ctx context.Context, run *jobs.Run[Params]) (err error) {
-	s := &syncer{config: c, run: run}
+	s := &syncer{config: c, run: run, saved: time.Now()}
 	if s.newer, err = parsePath(run.Params.Newer); err != nil {
 		return err
 	}
@@ -71,7 +77,7 @@ func (c Config) run(ctx context.Context, run *jobs.Run[Params]) (err error) {
 	defer func() { err = errors.Join(err, rows.close()) }()
 	s.countNothing()
 	defer s.result()
-	return s.batches(ctx, rows)
+	return s.pipeline(ctx, rows)
 }
 
 // open opens the rows where an earlier attempt stopped, or from the start.
@@ -102,71 +108,45 @@ func (s *syncer) open(ctx context.Context) (opened, error) {
 	return rows, nil
 }
 
-// batches works through the rows.
-func (s *syncer) batches(ctx context.Context, rows source) error {
-	for {
-		batch, err := s.read(rows)
-		if err != nil {
-			return err
-		}
-		if len(batch) == 0 {
-			return nil
-		}
-		if s.begun && s.run.TimeLeft() <= 0 {
-			return jobs.ErrUnfinished
-		}
-		outcomes, err := s.do(ctx, batch)
-		if err != nil {
-			return err
-		}
-		if err := s.settle(ctx, batch[:len(outcomes)], outcomes); err != nil {
-			return err
-		}
-		if len(outcomes) < len(batch) {
-			return jobs.ErrUnfinished
-		}
-	}
-}
-
-// read returns the next rows, none after the last.
-func (s *syncer) read(rows source) ([]entry, error) {
-	var batch []entry
-	for bytes := 0; len(batch) < logto.MaxUsersBy && bytes < maxBatchBytes; {
-		e, err := rows.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading rows: %w", err)
-		}
-		batch = append(batch, e)
-		bytes += len(e.raw)
-	}
-	return batch, nil
-}
-
-// settle counts what became of rows and saves that they are done. Both happen here alone: what an attempt did after its
-// last checkpoint is done and counted again by the next one.
-func (s *syncer) settle(ctx context.Context, batch []entry, outcomes []outcome) error {
-	if err := s.block(batch, outcomes); err != nil {
-		return err
+// settle counts what became of rows and saves now and then that they are done. Both happen here alone: what an attempt did
+// after its last checkpoint is done and counted again by the next one.
+func (s *syncer) settle(ctx context.Context, rows []entry, outcomes []outcome) error {
+	if err := s.block(rows, outcomes); err != nil {
+		return s.save(ctx, err)
 	}
 	for i, o := range outcomes {
 		s.run.Count("rows", 1)
 		s.run.Count(string(o.kind), 1)
-		if o.kind == missing || o.kind == rejected {
-			s.run.Reject(jobs.Rejection{Line: batch[i].line, Kind: string(o.kind), Reason: o.reason, Row: batch[i].original()})
+		if o.kind.kept() {
+			s.run.Reject(jobs.Rejection{Line: rows[i].line, Kind: string(o.kind), Reason: o.reason, Row: rows[i].original()})
 		}
 		if o.kind == wouldChange && len(s.done.Changes) < maxChanges {
 			s.done.Changes = append(s.done.Changes, o.change)
 		}
-		s.done.position = batch[i].end
-		s.begun = true
+		if o.kind == changed {
+			s.unsaved.writes++
+		}
+		s.done.position = rows[i].end
+		s.unsaved.rows++
 	}
-	if len(outcomes) == 0 {
-		return nil
+	if s.unsaved.writes >= saveWrites || s.unsaved.rows > 0 && time.Since(s.saved) >= saveEvery {
+		return s.save(ctx, nil)
 	}
-	return s.run.Checkpoint(ctx, s.done)
+	return nil
+}
+
+// save makes a checkpoint of what is settled, also when ctx has ended, and returns why the run ends, if it does.
+func (s *syncer) save(ctx context.Context, end error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	if s.unsaved.rows == 0 && !errors.Is(end, jobs.ErrUnfinished) {
+		return end
+	}
+	if err := s.run.Checkpoint(ctx, s.done); err != nil {
+		return errors.Join(end, err)
+	}
+	s.unsaved.rows, s.unsaved.writes, s.saved = 0, 0, time.Now()
+	return end
 }
 
 // block notes the users whose rows could not be written.

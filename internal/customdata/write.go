@@ -12,69 +12,73 @@ import (
 )
 
 // row brings a user up to one row.
-func (w *writes) row(ctx context.Context, u *user, e *entry) (outcome, error) {
+func (p *pipeline) row(ctx context.Context, u *user, e *entry) (outcome, error) {
+	blocked := p.blockedBy(u)
 	switch {
 	case u.gone:
 		return outcome{kind: missing, reason: deleted}, nil
-	case u.blocked != 0:
+	case blocked != 0:
 		return outcome{kind: rejected, reason: fmt.Sprintf(
-			"not written, because line %d of the same user could not be and rows take effect in order: sync both again", u.blocked)}, nil
+			"not written, because line %d of the same user could not be and rows take effect in order: sync both again", blocked)}, nil
 	}
-	set, drop, o := w.compare(u, e)
+	set, drop, o := p.compare(u.data, e)
 	switch {
 	case o.kind != "":
 		return o, nil
-	case w.run.Params.DryRun:
+	case p.run.Params.DryRun:
 		u.data = merged(u.data, set, drop)
 		return outcome{kind: wouldChange, change: Change{
 			Line: e.line, User: u.id, Keys: slices.Sorted(maps.Keys(set)), Gone: drop,
 		}}, nil
 	case len(drop) == 0:
-		return w.merge(ctx, u, set)
+		return p.merge(ctx, u, set)
 	}
 	// What is about to be replaced is read right before: see the package comment for the race that remains.
-	fresh, err := w.client.User(ctx, u.id)
+	fresh, err := p.client.User(ctx, u.id)
 	if err != nil {
 		return outcome{}, err
 	}
 	u.data = fresh.CustomData
-	set, drop, o = w.compare(u, e)
+	set, drop, o = p.compare(u.data, e)
 	switch {
 	case o.kind != "":
 		return o, nil
 	case len(drop) == 0:
-		return w.merge(ctx, u, set)
+		return p.merge(ctx, u, set)
 	}
-	if err := w.run.Alive(); err != nil {
+	if err := p.run.Alive(); err != nil {
 		return outcome{}, fatal{err}
 	}
-	data, err := w.client.ReplaceCustomData(ctx, u.id, merged(u.data, set, drop))
-	return w.wrote(u, data, err)
+	failures := p.failuresSoFar()
+	data, err := p.client.ReplaceCustomData(ctx, u.id, merged(u.data, set, drop))
+	return p.wrote(u, data, err, failures)
 }
 
-func (w *writes) merge(ctx context.Context, u *user, set map[string]any) (outcome, error) {
-	if err := w.run.Alive(); err != nil {
+func (p *pipeline) merge(ctx context.Context, u *user, set map[string]any) (outcome, error) {
+	if err := p.run.Alive(); err != nil {
 		return outcome{}, fatal{err}
 	}
-	data, err := w.client.MergeCustomData(ctx, u.id, set)
-	return w.wrote(u, data, err)
+	failures := p.failuresSoFar()
+	data, err := p.client.MergeCustomData(ctx, u.id, set)
+	return p.wrote(u, data, err, failures)
 }
 
-// wrote takes the answer of a write, which is all that the user has now.
-func (w *writes) wrote(u *user, data map[string]any, err error) (outcome, error) {
+// wrote takes the answer of a write, which is all that the user has now; failures are those before it was sent.
+func (p *pipeline) wrote(u *user, data map[string]any, err error, failures int) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
 	u.data = data
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.passed++
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streak.passed(failures)
+	p.turn.Broadcast()
 	return outcome{kind: changed}, nil
 }
 
 // compare tells which keys are to be written and which removed, or what became of the row without a write.
-func (w *writes) compare(u *user, e *entry) (set map[string]any, drop []string, o outcome) {
-	isStale, reason := w.newer.stale(e.row.data, u.data)
+func (s *syncer) compare(data map[string]any, e *entry) (set map[string]any, drop []string, o outcome) {
+	isStale, reason := s.newer.stale(e.row.data, data)
 	switch {
 	case reason != "":
 		return nil, nil, outcome{kind: rejected, reason: reason}
@@ -83,12 +87,12 @@ func (w *writes) compare(u *user, e *entry) (set map[string]any, drop []string, 
 	}
 	set = map[string]any{}
 	for key, value := range e.row.data {
-		if has, ok := u.data[key]; !ok || !logto.EqualData(has, value) {
+		if has, ok := data[key]; !ok || !logto.EqualData(has, value) {
 			set[key] = value
 		}
 	}
 	for _, key := range e.row.remove {
-		if _, ok := u.data[key]; ok && !slices.Contains(drop, key) {
+		if _, ok := data[key]; ok && !slices.Contains(drop, key) {
 			drop = append(drop, key)
 		}
 	}
@@ -120,7 +124,7 @@ func (f fatal) Unwrap() error { return f.error }
 
 // failure tells what an error of a row's requests means for the row and for the user's later rows. An error that it
 // returns ends the run.
-func (w *writes) failure(ctx context.Context, u *user, e *entry, err error) (outcome, error) {
+func (p *pipeline) failure(ctx context.Context, u *user, e *entry, err error) (outcome, error) {
 	var answer *logto.Error
 	var data *logto.DataError
 	errors.As(err, &answer)
@@ -136,14 +140,27 @@ func (w *writes) failure(ctx context.Context, u *user, e *entry, err error) (out
 		return outcome{kind: rejected, reason: "Logto refused it: " + err.Error()}, nil
 	}
 	// 429, 5xx or no answer, although the transport asked again: whether it was written is not known.
-	u.blocked = e.line
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failures = append(w.failures, err)
-	if w.passed == 0 && len(w.failures) >= hopeless {
-		return outcome{}, w.nothingPassed()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.blocked[u.id] = e.line
+	number, hopeless := p.streak.failed(e.line, err)
+	p.turn.Broadcast()
+	if hopeless {
+		return outcome{}, p.streak.error()
 	}
-	return outcome{kind: rejected, reason: "not written, sync it again: " + err.Error(), blocks: u.id}, nil
+	return outcome{kind: rejected, reason: "not written, sync it again: " + err.Error(), blocks: u.id, failed: number}, nil
+}
+
+func (p *pipeline) failuresSoFar() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.streak.end
+}
+
+func (p *pipeline) blockedBy(u *user) (line int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocked[u.id]
 }
 
 // endsRun tells whether the next row would fare no better.

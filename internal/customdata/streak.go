@@ -1,0 +1,32 @@
+package customdata
+
+import "fmt"
+
+// hopeless is how many writes in a row may fail: a tenant that is down is not asked for the whole file.
+const hopeless = 8
+
+// streak is the writes in a row that did not go through, by their numbers among all such failures.
+type streak struct {
+	begin, end int // it is those with begin < number <= end
+	line       int // of its first
+	err        error
+}
+
+// passed notes a write that went through, and was begun when there had been so many failures: of later ones it says nothing.
+func (s *streak) passed(failures int) { s.begin = max(s.begin, failures) }
+
+// failed notes a failure and returns its number, and whether it is one too many.
+func (s *streak) failed(line int, err error) (number int, isHopeless bool) {
+	if s.begin == s.end {
+		s.line, s.err = line, err
+	}
+	s.end++
+	return s.end, s.hopeless()
+}
+
+func (s *streak) has(o outcome) bool { return o.failed > s.begin }
+func (s *streak) hopeless() bool     { return s.end-s.begin >= hopeless }
+
+func (s *streak) error() error {
+	return fmt.Errorf("none of the last writes went through (%d, from line %d on), run it again later: %w", s.end-s.begin, s.line, s.err)
+}
