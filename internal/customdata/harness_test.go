@@ -61,7 +61,7 @@ type request struct {
 func newStage(t testing.TB, change ...func(*stage)) *stage {
 	t.Helper()
 	s := &stage{t: t, tenant: logtotest.New(t), clock: &clock{}, log: &buffer{}, out: t.TempDir()}
-	s.config = customdata.Config{Files: files.New(nil)}
+	s.config = customdata.Config{Files: files.New(nil), Output: s.out}
 	s.useClient(s.tenant.ManagementClient().Transport)
 	s.jobs = jobs.Config{
 		Log: s.log,

@@ -21,17 +21,19 @@ type position struct {
 	Line   int   `json:"line"`   // how many lines end before it
 }
 
-// lineReader reads lines of any length, and holds at most maxRow bytes of one.
+// lineReader reads lines of any length, and holds at most max bytes of one.
 type lineReader struct {
 	r  *bufio.Reader
 	at position // after the last line
+	// max bytes of a line are held.
+	max int
 	// piece, if set, sees every byte of every line, also of those that are too long to be held.
 	piece func([]byte)
 }
 
 // newLineReader reads lines from a position on, where r stands already.
 func newLineReader(r io.Reader, from position) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), at: from}
+	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), at: from, max: maxRow}
 }
 
 // next returns a line with its line end, if it has one; of a line that is too long, the beginning. The slice is the
@@ -50,7 +52,7 @@ func (l *lineReader) next() (line []byte, long bool, err error) {
 		}
 		switch {
 		case long:
-		case len(line)+len(part) > maxRow:
+		case len(line)+len(part) > l.max:
 			long = true
 			line = append(line, part...)[:keptOfLong:keptOfLong]
 		default:

@@ -10,6 +10,7 @@ const (
 	stale       kind = "stale"
 	missing     kind = "missing"
 	rejected    kind = "rejected"
+	found       kind = "found"    // by a plan; not counted
 	conflict    kind = "conflict" // of a plan, or what an undo takes back: somebody else changed the user since
 )
 

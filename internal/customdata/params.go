@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/m2mjobs/m2mjobs/internal/files"
@@ -12,8 +13,21 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 )
 
-// Params are the job's parameters. Exactly one of Rows and Source is given.
+// Action is what a run does.
+type Action string
+
+// The actions.
+const (
+	ActionSync  Action = "sync"  // writes rows; also the meaning of ""
+	ActionPlan  Action = "plan"  // writes down what rows would change
+	ActionApply Action = "apply" // does what a plan says
+	ActionUndo  Action = "undo"  // takes back what a run wrote
+)
+
+// Params are the job's parameters. To sync or to plan, exactly one of Rows and Source is given.
 type Params struct {
+	// Action is what to do. Empty: ActionSync.
+	Action Action `json:"action,omitempty"`
 	// Rows to sync, as the lines of an NDJSON file. An empty list is fine: nothing is done then.
 	Rows []json.RawMessage `json:"rows,omitzero"`
 	// Source is a file of rows: a path or s3://bucket/key.
@@ -22,6 +36,20 @@ type Params struct {
 	DryRun bool `json:"dryRun,omitempty"`
 	// Newer names a field by which older rows are left out: "orders.asOf". Empty: none are.
 	Newer string `json:"newer,omitempty"`
+	// OnlyKeys are the top-level keys that may be written or removed: what rows say of others is left out. Empty: all.
+	OnlyKeys []string `json:"onlyKeys,omitempty"`
+	// Limit is how many users at most are changed: in a plan the first ones by id, in a sync those of the first rows that
+	// change something. Zero: no limit.
+	Limit int64 `json:"limit,omitempty"`
+	// FailAbove is a share of the rows in percent: if more would change their users or can't be used, or if there are no rows at
+	// all, the run fails. A sync then makes a plan first, so that it fails before it writes anything. Zero: no such guard.
+	FailAbove float64 `json:"failAbove,omitempty"`
+	// Plan is where to write the plan (empty: plans/RUNID.plan in the output), or the plan to apply.
+	Plan string `json:"plan,omitempty"`
+	// Run is the run to take back.
+	Run string `json:"run,omitempty"`
+	// Force writes users of a plan, or of a run that is taken back, also where somebody else changed the same keys since.
+	Force bool `json:"force,omitempty"`
 
 	etag string // of the object that an S3 event told of
 }
@@ -33,6 +61,13 @@ type Config struct {
 	Client func(ctx context.Context) (*logto.Client, error)
 	// Files opens sources. Required.
 	Files *files.Files
+	// Output is where plans (plans/) and what runs overwrote (undo/RUNID/) are kept: a directory or s3://bucket/prefix. Empty: no
+	// plan can be made, and what a run overwrites is not kept.
+	Output string
+	// SealKey returns 32 bytes with which what runs overwrote is encrypted. Nil: it is not, because the place does it (as S3 does).
+	SealKey func() ([]byte, error)
+	// PerSecond is how many requests a second a run may make, for a plan's estimate; zero: as many as the server takes. Nil: zero.
+	PerSecond func(ctx context.Context) float64
 	// Newer is Params.Newer of runs that an S3 event starts, directly or through a queue, which carries no params. Empty: none.
 	Newer string
 	// Writers is how many users are written at the same time at most. Zero: 16.
@@ -56,12 +91,15 @@ func Job(c Config) jobs.Job[Params] {
 		Run:    c.run,
 		Params: c.params,
 		Digest: func(ctx context.Context, p Params) (string, error) {
-			if p.Source == "" {
-				return "", nil
+			switch {
+			case p.Source != "":
+				return c.Files.Version(ctx, p.Source)
+			case p.Action == ActionApply:
+				return c.Files.Version(ctx, p.Plan)
 			}
-			return c.Files.Version(ctx, p.Source)
+			return "", nil
 		},
-		CheckpointVersion: 1, // 1: a position
+		CheckpointVersion: 2, // 1: a position; 2: plans
 	}
 }
 
@@ -74,17 +112,58 @@ func (c Config) params(t jobs.Trigger, payload json.RawMessage) (Params, error) 
 	if err != nil {
 		return Params{}, err
 	}
-	switch {
-	case p.Rows != nil && p.Source != "":
-		return Params{}, errors.New(`params have both "rows" and "source": give one of them`)
-	case p.Rows == nil && p.Source == "":
-		return Params{}, errors.New(`params have neither "rows" nor "source": give {"rows": [...]} or {"source": "path or s3://bucket/key"}`)
-	case p.Newer != "":
-		if _, err := parsePath(p.Newer); err != nil {
-			return Params{}, err
+	return p, p.check()
+}
+
+// check refuses what does not go together.
+func (p Params) check() error {
+	rows := p.Rows != nil || p.Source != ""
+	switch p.Action {
+	case "", ActionSync, ActionPlan:
+		switch {
+		case p.Rows != nil && p.Source != "":
+			return errors.New(`params have both "rows" and "source": give one of them`)
+		case !rows:
+			return errors.New(`params have neither "rows" nor "source": give {"rows": [...]} or {"source": "path or s3://bucket/key"}`)
+		case p.Run != "" || p.Force:
+			return errors.New(`"run" and "force" are for the actions apply and undo`)
+		case p.Plan != "" && p.Action != ActionPlan:
+			return errors.New(`"plan" is for the actions plan and apply: give {"action": "apply", "plan": "…"} to apply one`)
+		case p.DryRun && p.Action == ActionPlan:
+			return errors.New(`"dryRun" is nothing for a plan, which writes nothing to Logto anyway`)
 		}
+	case ActionApply, ActionUndo:
+		switch {
+		case rows || p.Newer != "" || p.OnlyKeys != nil || p.FailAbove != 0:
+			return fmt.Errorf(`"rows", "source", "newer", "onlyKeys" and "failAbove" are not for the action %s: give them to the plan`, p.Action)
+		case p.Action == ActionApply && (p.Plan == "" || p.Run != ""):
+			return errors.New(`the action apply takes "plan", a path or s3://bucket/key, and no "run"`)
+		case p.Action == ActionUndo && (p.Run == "" || p.Plan != ""):
+			return errors.New(`the action undo takes "run", a run's id, and no "plan"`)
+		case strings.ContainsAny(p.Run, "/\\") || p.Run == "..":
+			return fmt.Errorf(`"run": %.100q is not a run's id`, p.Run)
+		}
+	default:
+		return fmt.Errorf(`"action": %.100q is none of sync, plan, apply, undo`, p.Action)
 	}
-	return p, nil
+	return p.checkGuards()
+}
+
+func (p Params) checkGuards() error {
+	path, err := parsePath(p.Newer)
+	switch {
+	case err != nil:
+		return err
+	case p.OnlyKeys != nil && len(p.OnlyKeys) == 0:
+		return errors.New(`"onlyKeys" is empty: name keys, or leave it out`)
+	case len(path) > 0 && p.OnlyKeys != nil && !slices.Contains(p.OnlyKeys, path[0]):
+		return fmt.Errorf(`"onlyKeys" leaves out %q, by which older rows are told ("newer"): add it`, path[0])
+	case p.Limit < 0:
+		return fmt.Errorf(`"limit": %d is below zero`, p.Limit)
+	case !(p.FailAbove >= 0 && p.FailAbove <= 100):
+		return fmt.Errorf(`"failAbove": %v is no share in percent, from 0 to 100`, p.FailAbove)
+	}
+	return nil
 }
 
 // fromS3 makes the parameters from the detail of an event of S3 (Amazon S3 User Guide, "EventBridge event message

@@ -32,7 +32,8 @@ type batch struct {
 	outcomes []outcome // each is set by one goroutine
 	left     sync.WaitGroup
 	bytes    int64
-	err      error // why there is nothing after these rows: io.EOF after the last one
+	err      error        // why there is nothing after these rows: io.EOF after the last one
+	users    []logto.User // of a plan's rows
 }
 
 // item is a row that a writer is to do.
@@ -61,6 +62,8 @@ type user struct {
 // users, several write, each user by one of them, and the caller settles what is done, in the file's order.
 type pipeline struct {
 	*syncer
+	changes int64 // that the rows read so far make; the reader's, as is parts
+	parts   int   // in which what they overwrite is kept
 	batches chan *batch
 	ready   chan *user // one place for each row under way, so that handing over never waits
 	room    *semaphore.Weighted
@@ -70,7 +73,9 @@ type pipeline struct {
 	turn    sync.Cond        // of mu: a row was done
 	pending int              // rows that the writers have
 	users   map[string]*user // that have rows under way
-	blocked map[string]int   // users, by id, of whom the row of that line could not be written
+	// recent are those whose last row was done since the lookup at hand began: it may have read them before.
+	recent  map[string]*user
+	blocked map[string]int // users, by id, of whom the row of that line could not be written
 	streak  streak
 	err     error // what ends the run
 }
@@ -79,10 +84,12 @@ type pipeline struct {
 func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	p := &pipeline{
 		syncer:  s,
+		changes: s.done.Changed,
 		batches: make(chan *batch, window-2), // one more is at either end
 		ready:   make(chan *user, window*logto.MaxUsersBy),
 		room:    semaphore.NewWeighted(windowBytes),
 		users:   map[string]*user{},
+		recent:  map[string]*user{},
 		blocked: maps.Clone(s.done.Blocked),
 	}
 	p.turn.L = &p.mu
@@ -144,14 +151,16 @@ func (p *pipeline) next(ctx context.Context, rows source, first bool) *batch {
 		b.err = err
 		return b
 	}
-	users, lookupErr := p.look(ctx, b)
-	if lookupErr != nil {
-		return &batch{err: lookupErr}
-	}
-	if lookupErr = p.enqueue(ctx, b, users, first); lookupErr != nil {
-		return &batch{err: lookupErr}
-	}
 	b.err = err
+	users, err := p.look(ctx, b)
+	if err == nil && p.planner != nil {
+		b.plan(users)
+	} else if err == nil {
+		err = p.enqueue(ctx, b, users, first)
+	}
+	if err != nil {
+		return &batch{err: err}
+	}
 	return b
 }
 
@@ -175,58 +184,103 @@ func (p *pipeline) gather(ctx context.Context, b *batch, rows source) error {
 	return nil
 }
 
+// plan leaves the rows to the planner.
+func (b *batch) plan(users []logto.User) {
+	b.users = users
+	for i := range b.outcomes {
+		if b.outcomes[i].kind == "" {
+			b.outcomes[i].kind = found
+		}
+	}
+}
+
 // look finds the users of a batch, and gives rows that can't be used their outcome.
 func (p *pipeline) look(ctx context.Context, b *batch) ([]logto.User, error) {
 	for i := range b.rows {
 		e := &b.rows[i]
-		if e.reason == "" {
+		if keys := p.run.Params.OnlyKeys; keys != nil && e.reason == "" {
+			e.row.only(keys)
+		}
+		if e.reason == "" && e.row.before == nil {
 			e.reason = p.newer.checkRow(e.row.data)
 		}
 		if e.reason != "" {
 			b.outcomes[i] = outcome{kind: rejected, reason: e.reason}
 		}
 	}
+	p.mu.Lock()
+	p.recent = map[string]*user{}
+	p.mu.Unlock()
 	return p.lookup(ctx, b.rows, b.outcomes)
 }
 
-// enqueue gives the rows to the writers, but for those that need no write.
+// enqueue gives the writers the rows that change something, or that come after such rows of their user. What they are about to
+// overwrite is kept first.
 func (p *pipeline) enqueue(ctx context.Context, b *batch, users []logto.User, first bool) error {
+	work, before := p.sift(b, users)
+	if err := p.keepBefore(ctx, before); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	must := first
-	for i := range b.rows {
-		if b.outcomes[i].kind != "" {
-			continue
-		}
-		u := p.users[users[i].ID]
-		if u == nil {
-			u = &user{id: users[i].ID, data: users[i].CustomData, expected: users[i].CustomData}
-		}
-		if o, is := p.settledAlready(u, &b.rows[i]); is {
-			b.outcomes[i] = o
-			continue
-		}
-		p.users[u.id] = u
-		u.queue = append(u.queue, item{b, i, must})
-		must = false
+	for n, w := range work {
+		p.users[w.id] = w.user
+		w.queue = append(w.queue, item{b, w.index, first && n == 0})
 		b.left.Add(1)
 		p.pending++
-		if !u.busy {
-			u.busy = true
-			p.ready <- u
+		if !w.busy {
+			w.busy = true
+			p.ready <- w.user
 		}
 	}
 	return nil
 }
 
-// settledAlready tells the outcome of a row that needs no write and waits for none.
-func (p *pipeline) settledAlready(u *user, e *entry) (outcome, bool) {
-	set, drop, o := p.compare(u.expected, e)
-	if o.kind == "" {
-		u.expected = merged(u.expected, set, drop)
-	}
-	return o, o.kind != "" && len(u.queue) == 0 && !u.busy && p.blocked[u.id] == 0
+// task is a row for the writers.
+type task struct {
+	*user
+	index int
 }
+
+// sift gives the rows that need no write their outcome, and returns the others with what takes them back.
+func (p *pipeline) sift(b *batch, users []logto.User) (work []task, before []planLine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh := map[string]*user{} // of this batch
+	for i := range b.rows {
+		if b.outcomes[i].kind != "" {
+			continue
+		}
+		id := users[i].ID
+		u := cmp.Or(p.users[id], fresh[id], p.recent[id])
+		waits := u != nil
+		if u == nil {
+			u = &user{id: id, data: users[i].CustomData, expected: users[i].CustomData}
+			waits = p.blocked[id] != 0
+		}
+		set, drop, o := p.compare(u.expected, &b.rows[i])
+		changes := len(set) > 0 || len(drop) > 0
+		if !changes && !waits {
+			b.outcomes[i] = o
+			continue
+		}
+		if changes {
+			if limit := p.run.Params.Limit; limit > 0 && p.changes >= limit {
+				b.cut(i)
+				return work, before
+			}
+			p.changes++
+			before = append(before, inverse(id, u.expected, set, drop))
+			u.expected = merged(u.expected, set, drop)
+		}
+		fresh[id] = u
+		work = append(work, task{u, i})
+	}
+	return work, before
+}
+
+// cut ends the rows before the one at index i.
+func (b *batch) cut(i int) { b.rows, b.outcomes, b.err = b.rows[:i], b.outcomes[:i], io.EOF }
 
 // write does users until there are no more. No write is begun once ctx has ended; writing ends those that are under way.
 func (p *pipeline) write(ctx, writing context.Context) {
@@ -261,6 +315,7 @@ func (p *pipeline) take(u *user) (item, bool) {
 	if len(u.queue) == 0 {
 		u.busy = false
 		delete(p.users, u.id)
+		p.recent[u.id] = u
 		return item{}, false
 	}
 	next := u.queue[0]
@@ -296,7 +351,7 @@ func (p *pipeline) settleAll(ctx context.Context) error {
 		b.left.Wait()
 		p.awaitVerdict(b)
 		done := p.lasting(b)
-		if err := p.settle(ctx, b.rows[:done], b.outcomes[:done]); err != nil {
+		if err := p.settle(ctx, b, done); err != nil {
 			return err
 		}
 		p.room.Release(b.bytes)

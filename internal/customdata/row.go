@@ -20,6 +20,64 @@ type row struct {
 	value  string
 	data   map[string]any // never nil
 	remove []string
+	// before, of a row of a plan, is what the user must still have of the keys of data and remove. Nil: whatever it is.
+	before map[string]any
+}
+
+// differs tells what is to be written to, and removed from, a user who has data.
+func (r row) differs(data map[string]any) (set map[string]any, drop []string) {
+	for key, value := range r.data {
+		if has, ok := data[key]; !ok || !logto.EqualData(has, value) {
+			if set == nil {
+				set = map[string]any{}
+			}
+			set[key] = value
+		}
+	}
+	for _, key := range r.remove {
+		if _, ok := data[key]; ok && !slices.Contains(drop, key) {
+			drop = append(drop, key)
+		}
+	}
+	return set, drop
+}
+
+// named is the part of data that the row names.
+func (r row) named(data map[string]any) map[string]any {
+	part := map[string]any{}
+	for key := range r.data {
+		if value, ok := data[key]; ok {
+			part[key] = value
+		}
+	}
+	for _, key := range r.remove {
+		if value, ok := data[key]; ok {
+			part[key] = value
+		}
+	}
+	return part
+}
+
+// conflicts are the keys among those to be written or removed that a user who has data does not have as they were before.
+func (r row) conflicts(data, set map[string]any, drop []string) []string {
+	if r.before == nil {
+		return nil
+	}
+	var keys []string
+	for _, key := range slices.Concat(slices.Sorted(maps.Keys(set)), drop) {
+		has, ok := data[key]
+		was, there := r.before[key]
+		if ok != there || ok && !logto.EqualData(has, was) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// only leaves of the row what is about these keys.
+func (r *row) only(keys []string) {
+	maps.DeleteFunc(r.data, func(key string, _ any) bool { return !slices.Contains(keys, key) })
+	r.remove = slices.DeleteFunc(r.remove, func(key string) bool { return !slices.Contains(keys, key) })
 }
 
 // entry is a row or a reason why it is none, with where it stands. Reasons hold names of keys, never values: they may

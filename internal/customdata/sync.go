@@ -1,9 +1,11 @@
 package customdata
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/internal/files"
@@ -31,6 +33,7 @@ type Result struct {
 	Source  string `json:"source,omitempty"`
 	Version string `json:"version,omitempty"` // of the source, as files.Files.Version gives it
 	Newer   string `json:"newer,omitempty"`
+	Plan    *Plan  `json:"plan,omitempty"` // that was made
 	// Changes are the first 20 that a dry run would make.
 	Changes []Change `json:"changes,omitempty"`
 }
@@ -48,17 +51,29 @@ type progress struct {
 	position          // after the last row that is done
 	Version  string   `json:"version,omitempty"` // of the source; of another one, the position means nothing
 	Changes  []Change `json:"changes,omitempty"`
+	// How many rows there were so far, and what became of them, dry or not.
+	Rows     int64 `json:"rows,omitempty"`
+	Changed  int64 `json:"changed,omitempty"`
+	Missing  int64 `json:"missing,omitempty"`
+	Rejected int64 `json:"rejected,omitempty"`
 	// Blocked are the users, by id, of whom a row could not be written, with its line: no later row of them is.
 	Blocked map[string]int `json:"blocked,omitempty"`
+	// Planning is how far a plan is, while one is made.
+	Planning *planning `json:"planning,omitempty"`
+	// Plan is one that this run has made for itself, and applies.
+	Plan *Plan `json:"plan,omitempty"`
 }
 
 // syncer is one attempt of a run.
 type syncer struct {
-	config Config
-	run    *jobs.Run[Params]
-	newer  fieldPath
-	client *logto.Client // nil until the first row that needs it
-	done   progress
+	config  Config
+	run     *jobs.Run[Params]
+	newer   fieldPath
+	client  *logto.Client // nil until the first row that needs it
+	done    progress
+	planner *planner // while a plan's rows are read
+	made    *Plan    // by this attempt
+	plan    string   // that is applied
 	// unsaved is what was settled since the last checkpoint.
 	unsaved struct{ rows, writes int }
 	saved   time.Time
@@ -70,29 +85,86 @@ func (c Config) run(ctx context.Context, run *jobs.Run[Params]) (err error) {
 	if s.newer, err = parsePath(run.Params.Newer); err != nil {
 		return err
 	}
-	rows, err := s.open(ctx)
+	if _, err := run.Resume(&s.done); err != nil {
+		return fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	s.countNothing()
+	defer s.result()
+	switch p := run.Params; {
+	case p.Action == ActionPlan:
+		return s.makePlan(ctx)
+	case p.Action == ActionApply:
+		return s.applyPlan(ctx, p.Plan)
+	case p.Action == ActionUndo:
+		return s.undo(ctx)
+	case p.FailAbove > 0 && !p.DryRun:
+		return s.planAndApply(ctx)
+	}
+	if err := s.do(ctx, s.openRows); err != nil {
+		return err
+	}
+	return s.guard(s.done.Rows, s.done.Changed, s.done.Missing+s.done.Rejected)
+}
+
+// planAndApply looks at what the rows would change before it changes anything.
+func (s *syncer) planAndApply(ctx context.Context) error {
+	if s.done.Plan == nil {
+		if err := s.makePlan(ctx); err != nil {
+			return err
+		}
+		if err := s.planned(ctx, *s.made); err != nil {
+			return err
+		}
+	}
+	return s.applyOwn(ctx)
+}
+
+func (s *syncer) applyPlan(ctx context.Context, plan string) error {
+	s.plan = plan
+	return s.do(ctx, s.openPlan)
+}
+
+// guard fails the run if too large a share of the rows changes users, or can't be used.
+func (s *syncer) guard(rows, changes, unusable int64) error {
+	most := s.run.Params.FailAbove
+	switch share := 100 * float64(changes+unusable) / float64(rows); {
+	case most == 0:
+	case rows == 0:
+		return errors.New("there are no rows, which failAbove forbids: see why the file is empty")
+	case share > most:
+		return fmt.Errorf("of %d rows %d would change their users and %d can't be used: together %.1f %%, and failAbove allows %v %%",
+			rows, changes, unusable, share, most)
+	}
+	return nil
+}
+
+// opener opens rows from a position on, of a version if one is given.
+type opener func(ctx context.Context, version string, from position) (opened, error)
+
+func (s *syncer) openRows(ctx context.Context, version string, from position) (opened, error) {
+	return s.config.open(ctx, s.run.Params, version, from)
+}
+
+// do does rows from where an earlier attempt stopped, or from the start.
+func (s *syncer) do(ctx context.Context, open opener) (err error) {
+	rows, err := s.open(ctx, open)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.close()) }()
-	s.countNothing()
-	defer s.result()
 	return s.pipeline(ctx, rows)
 }
 
-// open opens the rows where an earlier attempt stopped, or from the start.
-func (s *syncer) open(ctx context.Context) (opened, error) {
-	resumed, err := s.run.Resume(&s.done)
-	if err != nil {
-		return opened{}, fmt.Errorf("reading the checkpoint: %w", err)
-	}
-	rows, err := s.config.open(ctx, s.run.Params, s.done.Version, s.done.position)
+func (s *syncer) open(ctx context.Context, open opener) (opened, error) {
+	resumed := s.done.Line > 0
+	rows, err := open(ctx, s.done.Version, s.done.position)
 	if resumed && errors.Is(err, files.ErrChanged) {
 		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
 			"source", s.run.Params.Source, "checkpoint", s.done.Version)
 		s.run.Restart()
+		s.countNothing()
 		resumed, s.done = false, progress{}
-		rows, err = s.config.open(ctx, s.run.Params, "", position{})
+		rows, err = open(ctx, "", position{})
 	}
 	if err != nil {
 		return opened{}, err
@@ -108,31 +180,61 @@ func (s *syncer) open(ctx context.Context) (opened, error) {
 	return rows, nil
 }
 
-// settle counts what became of rows and saves now and then that they are done. Both happen here alone: what an attempt did
-// after its last checkpoint is done and counted again by the next one.
-func (s *syncer) settle(ctx context.Context, rows []entry, outcomes []outcome) error {
-	if err := s.block(rows, outcomes); err != nil {
-		return s.save(ctx, err)
-	}
-	for i, o := range outcomes {
-		s.run.Count("rows", 1)
-		s.run.Count(string(o.kind), 1)
-		if o.kind.kept() {
-			s.run.Reject(jobs.Rejection{Line: rows[i].line, Kind: string(o.kind), Reason: o.reason, Row: rows[i].original()})
+// settle counts what became of the first rows of a batch and saves now and then that they are done. Both happen here alone:
+// what an attempt did after its last checkpoint is done and counted again by the next one.
+func (s *syncer) settle(ctx context.Context, b *batch, rows int) error {
+	for i := range rows {
+		e, o := &b.rows[i], b.outcomes[i]
+		if o.blocks != "" {
+			if err := s.block(e.line, o); err != nil {
+				return s.save(ctx, err)
+			}
 		}
-		if o.kind == wouldChange && len(s.done.Changes) < maxChanges {
-			s.done.Changes = append(s.done.Changes, o.change)
+		if o.kind == found {
+			if err := s.planner.add(e, b.users[i]); err != nil {
+				return err
+			}
 		}
-		if o.kind == changed {
-			s.unsaved.writes++
-		}
-		s.done.position = rows[i].end
+		s.count(e, o)
+		s.done.position = e.end
 		s.unsaved.rows++
 	}
-	if s.unsaved.writes >= saveWrites || s.unsaved.rows > 0 && time.Since(s.saved) >= saveEvery {
+	switch {
+	case s.planner != nil:
+		// What is gathered is lost with the process: a checkpoint follows a chunk that is written.
+		if s.planner.sorter.Size() >= chunkBytes {
+			return s.save(ctx, nil)
+		}
+	case s.unsaved.writes >= saveWrites || s.unsaved.rows > 0 && time.Since(s.saved) >= saveEvery:
 		return s.save(ctx, nil)
 	}
 	return nil
+}
+
+// count counts a row, and keeps it if it could not be used.
+func (s *syncer) count(e *entry, o outcome) {
+	if s.done.Plan == nil { // which has counted the rows
+		s.run.Count("rows", 1)
+	}
+	s.done.Rows++
+	switch o.kind {
+	case found:
+		return
+	case changed, wouldChange:
+		s.done.Changed++
+		s.unsaved.writes++
+	case missing:
+		s.done.Missing++
+	case rejected, conflict:
+		s.done.Rejected++
+	}
+	s.run.Count(string(o.kind), 1)
+	if o.kind.kept() {
+		s.run.Reject(jobs.Rejection{Line: e.line, Kind: string(o.kind), Reason: o.reason, Row: e.original()})
+	}
+	if o.kind == wouldChange && len(s.done.Changes) < maxChanges {
+		s.done.Changes = append(s.done.Changes, o.change)
+	}
 }
 
 // save makes a checkpoint of what is settled, also when ctx has ended, and returns why the run ends, if it does.
@@ -142,6 +244,11 @@ func (s *syncer) save(ctx context.Context, end error) error {
 	if s.unsaved.rows == 0 && !errors.Is(end, jobs.ErrUnfinished) {
 		return end
 	}
+	if s.planner != nil {
+		if err := s.planner.flush(ctx); err != nil {
+			return errors.Join(end, err)
+		}
+	}
 	if err := s.run.Checkpoint(ctx, s.done); err != nil {
 		return errors.Join(end, err)
 	}
@@ -149,32 +256,35 @@ func (s *syncer) save(ctx context.Context, end error) error {
 	return end
 }
 
-// block notes the users whose rows could not be written.
-func (s *syncer) block(batch []entry, outcomes []outcome) error {
-	for i, o := range outcomes {
-		if o.blocks == "" {
-			continue
-		}
-		if len(s.done.Blocked) == maxBlocked {
-			return fmt.Errorf("line %d is the row of another user, after %d, whose write did not go through: run it again later: %s",
-				batch[i].line, maxBlocked, o.reason)
-		}
-		if s.done.Blocked == nil {
-			s.done.Blocked = map[string]int{}
-		}
-		s.done.Blocked[o.blocks] = batch[i].line
+// block notes that a user's row could not be written.
+func (s *syncer) block(line int, o outcome) error {
+	if len(s.done.Blocked) == maxBlocked {
+		return fmt.Errorf("line %d is the row of another user, after %d, whose write did not go through: run it again later: %s",
+			line, maxBlocked, o.reason)
 	}
+	if s.done.Blocked == nil {
+		s.done.Blocked = map[string]int{}
+	}
+	s.done.Blocked[o.blocks] = line
 	return nil
 }
 
 // countNothing makes every count appear in the report, also those that stay zero.
 func (s *syncer) countNothing() {
-	written := changed
-	if s.run.Params.DryRun {
-		written = wouldChange
+	names := []kind{"rows", changed, unchanged, stale, missing, rejected}
+	switch p := s.run.Params; {
+	case p.Action == ActionPlan:
+		names = []kind{"rows", "users", "toChange", unchanged, stale, missing, rejected}
+	case p.Action == ActionApply, p.Action == ActionUndo:
+		names = []kind{"rows", changed, unchanged, conflict, missing, rejected}
 	}
-	for _, kind := range []kind{"rows", written, unchanged, stale, missing, rejected} {
-		s.run.Count(string(kind), 0)
+	if s.run.Params.DryRun {
+		if i := slices.Index(names, changed); i >= 0 {
+			names[i] = wouldChange
+		}
+	}
+	for _, name := range names {
+		s.run.Count(string(name), 0)
 	}
 }
 
@@ -185,6 +295,7 @@ func (s *syncer) result() {
 		Source:  p.Source,
 		Version: s.done.Version,
 		Newer:   p.Newer,
+		Plan:    cmp.Or(s.made, s.done.Plan),
 		Changes: s.done.Changes,
 	})
 }

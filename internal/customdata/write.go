@@ -23,83 +23,85 @@ func (p *pipeline) row(ctx context.Context, u *user, e *entry) (outcome, error) 
 	}
 	set, drop, o := p.compare(u.data, e)
 	switch {
-	case o.kind != "":
+	case len(set) == 0 && len(drop) == 0:
 		return o, nil
 	case p.run.Params.DryRun:
 		u.data = merged(u.data, set, drop)
-		return outcome{kind: wouldChange, change: Change{
-			Line: e.line, User: u.id, Keys: slices.Sorted(maps.Keys(set)), Gone: drop,
-		}}, nil
-	case len(drop) == 0:
-		return p.merge(ctx, u, set)
-	}
-	// What is about to be replaced is read right before: see the package comment for the race that remains.
-	fresh, err := p.client.User(ctx, u.id)
-	if err != nil {
-		return outcome{}, err
-	}
-	u.data = fresh.CustomData
-	set, drop, o = p.compare(u.data, e)
-	switch {
-	case o.kind != "":
+		if o.kind == "" {
+			o = outcome{kind: wouldChange, change: Change{Line: e.line, User: u.id, Keys: slices.Sorted(maps.Keys(set)), Gone: drop}}
+		}
 		return o, nil
-	case len(drop) == 0:
-		return p.merge(ctx, u, set)
+	case len(drop) > 0:
+		// What is about to be replaced is read right before: see the package comment for the race that remains.
+		fresh, err := p.client.User(ctx, u.id)
+		if err != nil {
+			return outcome{}, err
+		}
+		u.data = fresh.CustomData
+		if set, drop, o = p.compare(u.data, e); len(set) == 0 && len(drop) == 0 {
+			return o, nil
+		}
 	}
-	if err := p.run.Alive(); err != nil {
-		return outcome{}, fatal{err}
-	}
-	failures := p.failuresSoFar()
-	data, err := p.client.ReplaceCustomData(ctx, u.id, merged(u.data, set, drop))
-	return p.wrote(u, data, err, failures)
-}
-
-func (p *pipeline) merge(ctx context.Context, u *user, set map[string]any) (outcome, error) {
-	if err := p.run.Alive(); err != nil {
-		return outcome{}, fatal{err}
-	}
-	failures := p.failuresSoFar()
-	data, err := p.client.MergeCustomData(ctx, u.id, set)
-	return p.wrote(u, data, err, failures)
-}
-
-// wrote takes the answer of a write, which is all that the user has now; failures are those before it was sent.
-func (p *pipeline) wrote(u *user, data map[string]any, err error, failures int) (outcome, error) {
-	if err != nil {
+	if err := p.send(ctx, u, set, drop); err != nil {
 		return outcome{}, err
+	}
+	if o.kind == "" {
+		o.kind = changed
+	}
+	return o, nil
+}
+
+// send writes a user. What Logto answers is all that the user has then.
+func (p *pipeline) send(ctx context.Context, u *user, set map[string]any, drop []string) (err error) {
+	if err := p.run.Alive(); err != nil {
+		return fatal{err}
+	}
+	failures := p.failuresSoFar()
+	var data map[string]any
+	if len(drop) == 0 {
+		data, err = p.client.MergeCustomData(ctx, u.id, set)
+	} else {
+		data, err = p.client.ReplaceCustomData(ctx, u.id, merged(u.data, set, drop))
+	}
+	if err != nil {
+		return err
 	}
 	u.data = data
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.streak.passed(failures)
 	p.turn.Broadcast()
-	return outcome{kind: changed}, nil
+	return nil
 }
 
-// compare tells which keys are to be written and which removed, or what became of the row without a write.
+// compare tells which keys are to be written and which removed, and what becomes of the row if that is nothing. There may be
+// both: of a run that is taken back, keys that somebody changed since are left alone, and the others are not.
 func (s *syncer) compare(data map[string]any, e *entry) (set map[string]any, drop []string, o outcome) {
-	isStale, reason := s.newer.stale(e.row.data, data)
-	switch {
-	case reason != "":
-		return nil, nil, outcome{kind: rejected, reason: reason}
-	case isStale:
-		return nil, nil, outcome{kind: stale}
-	}
-	set = map[string]any{}
-	for key, value := range e.row.data {
-		if has, ok := data[key]; !ok || !logto.EqualData(has, value) {
-			set[key] = value
+	if e.row.before == nil {
+		isStale, reason := s.newer.stale(e.row.data, data)
+		switch {
+		case reason != "":
+			return nil, nil, outcome{kind: rejected, reason: reason}
+		case isStale:
+			return nil, nil, outcome{kind: stale}
 		}
 	}
-	for _, key := range e.row.remove {
-		if _, ok := data[key]; ok && !slices.Contains(drop, key) {
-			drop = append(drop, key)
-		}
-	}
+	set, drop = e.row.differs(data)
 	if len(set) == 0 && len(drop) == 0 {
-		o.kind = unchanged
+		return nil, nil, outcome{kind: unchanged}
 	}
-	return set, drop, o
+	keys := e.row.conflicts(data, set, drop)
+	switch {
+	case len(keys) == 0 || s.run.Params.Force:
+		return set, drop, outcome{}
+	case s.run.Params.Action == ActionUndo:
+		maps.DeleteFunc(set, func(key string, _ any) bool { return slices.Contains(keys, key) })
+		drop = slices.DeleteFunc(drop, func(key string) bool { return slices.Contains(keys, key) })
+		return set, drop, outcome{kind: conflict, reason: fmt.Sprintf("somebody changed %.200q of this user since, "+
+			"which is left as it is: use force to take it back all the same", keys)}
+	}
+	return nil, nil, outcome{kind: conflict, reason: fmt.Sprintf("somebody changed %.200q of this user since: "+
+		"make a new plan, or use force to write all the same", keys)}
 }
 
 // merged is what the user has after a change.

@@ -55,6 +55,9 @@ func NewClient(c Config) (*Client, error) {
 	return &Client{base: strings.TrimRight(u.String(), "/") + "/api", http: &client}, nil
 }
 
+// Endpoint is the tenant's address, without a slash at its end.
+func (c *Client) Endpoint() string { return strings.TrimSuffix(c.base, "/api") }
+
 func parseEndpoint(endpoint string) (*url.URL, error) {
 	u, err := url.Parse(endpoint)
 	switch {

@@ -1,0 +1,234 @@
+package customdata
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+)
+
+// sealedExt ends the name of what is encrypted here.
+const sealedExt = ".sealed"
+
+// keepBefore saves what rows are about to overwrite, before they do: as lines that take it back. What follows may not happen;
+// whoever takes it back looks whether it did.
+func (p *pipeline) keepBefore(ctx context.Context, lines []planLine) error {
+	// Messages of a queue, which have no slot, are many and small, and nobody takes one back.
+	if len(lines) == 0 || p.config.Output == "" || p.run.Slot == "" || p.run.Params.DryRun {
+		return nil
+	}
+	var data bytes.Buffer
+	for _, line := range lines {
+		if err := line.write(&data); err != nil {
+			return fmt.Errorf("keeping what users had before: %w", err)
+		}
+	}
+	p.parts++
+	name := fmt.Sprintf("undo/%s/%04d-%06d.ndjson", p.run.ID, p.run.Attempt, p.parts)
+	sealed, err := p.config.seal(&name, data.Bytes())
+	if err == nil {
+		_, err = p.config.Files.Put(ctx, p.config.Output, name, sealed)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping what users had before: %w", err)
+	}
+	return nil
+}
+
+// inverse is the line that takes a write to a user who has data back.
+func inverse(id string, data, set map[string]any, drop []string) planLine {
+	line := planLine{ID: id, Data: map[string]any{}, Before: set}
+	if set == nil {
+		line.Before = map[string]any{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		if was, ok := data[key]; ok {
+			line.Data[key] = was
+		} else {
+			line.Remove = append(line.Remove, key)
+		}
+	}
+	for _, key := range drop {
+		line.Data[key] = data[key]
+	}
+	return line
+}
+
+// seal encrypts a file if there is a key, and marks its name. AES-GCM takes the name along, so that no file stands for another.
+func (c Config) seal(name *string, data []byte) ([]byte, error) {
+	if c.SealKey == nil {
+		return data, nil
+	}
+	aead, err := c.aead()
+	if err != nil {
+		return nil, err
+	}
+	*name += sealedExt
+	nonce := make([]byte, aead.NonceSize())
+	rand.Read(nonce) // never fails (crypto/rand)
+	return aead.Seal(nonce, nonce, data, []byte(path.Base(*name))), nil
+}
+
+func (c Config) unseal(name string, data []byte) ([]byte, error) {
+	if !strings.HasSuffix(name, sealedExt) {
+		return data, nil
+	}
+	if c.SealKey == nil {
+		return nil, fmt.Errorf("%s is encrypted, and there is no key here: take the run back where it ran", name)
+	}
+	aead, err := c.aead()
+	if err != nil {
+		return nil, err
+	}
+	if len(data) < aead.NonceSize() {
+		return nil, fmt.Errorf("%s is cut off", name)
+	}
+	opened, err := aead.Open(nil, data[:aead.NonceSize()], data[aead.NonceSize():], []byte(path.Base(name)))
+	if err != nil {
+		return nil, fmt.Errorf("%s was encrypted with another key, or changed since", name)
+	}
+	return opened, nil
+}
+
+func (c Config) aead() (cipher.AEAD, error) {
+	key, err := c.SealKey()
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// undo takes a run back, by a plan of its own.
+func (s *syncer) undo(ctx context.Context) error {
+	if s.done.Plan == nil {
+		p := &planner{syncer: s}
+		if err := p.gatherBefore(ctx); err != nil {
+			return err
+		}
+		plan, err := p.write(ctx, func(f *folder) fold { return &undoing{folder: f} })
+		if err != nil {
+			return err
+		}
+		if err := s.planned(ctx, plan); err != nil {
+			return err
+		}
+	}
+	return s.applyOwn(ctx)
+}
+
+// gatherBefore reads what the run kept. A user's last write comes first.
+func (p *planner) gatherBefore(ctx context.Context) error {
+	run := p.run.Params.Run
+	parts, err := p.config.Files.List(ctx, p.config.Output, "undo/"+run+"/")
+	if err != nil {
+		return err
+	}
+	if len(parts) == 0 {
+		return fmt.Errorf("nothing is kept of a run %q in %s: it wrote nothing, or it is longer ago than such things are kept",
+			run, join(p.config.Output, "undo"))
+	}
+	if p.done.Planning == nil {
+		p.done.Planning = &planning{}
+	}
+	p.planner = p
+	defer func() { p.planner = nil }()
+	for n := p.done.Planning.Parts; n < len(parts); n++ {
+		if n > p.done.Planning.Parts && p.run.TimeLeft() <= 0 {
+			return p.save(ctx, jobs.ErrUnfinished)
+		}
+		if err := p.addPart(ctx, parts[n], n); err != nil {
+			return err
+		}
+		p.unsaved.rows++
+		if p.sorter.Size() >= chunkBytes {
+			p.done.Planning.Parts = n + 1
+			if err := p.save(ctx, nil); err != nil {
+				return err
+			}
+		}
+	}
+	p.done.Planning.Parts = len(parts)
+	return p.save(ctx, nil)
+}
+
+// addPart takes the lines of a part. A number that falls is their order.
+func (p *planner) addPart(ctx context.Context, name string, n int) (err error) {
+	file, err := p.config.Files.Open(ctx, name, "", 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		return err
+	}
+	if data, err = p.config.unseal(name, data); err != nil {
+		return err
+	}
+	order := ^uint64(n << 20)
+	for raw := range bytes.Lines(data) {
+		var line planLine
+		if err := line.read(raw); err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		order--
+		p.sort(line.ID, order, raw)
+	}
+	return nil
+}
+
+// undoing folds what takes a user's writes back, the last one first, into one line.
+type undoing struct {
+	*folder
+	now, then map[string]any  // what the user has if nobody changed it since, and had before the run; without keys that are not there
+	keys      map[string]bool // all of them
+	closed    map[string]bool // somebody else wrote them between two writes of the run: what came before that is not ours to restore
+}
+
+func (u *undoing) begin() {
+	u.now, u.then, u.keys, u.closed = map[string]any{}, map[string]any{}, map[string]bool{}, map[string]bool{}
+}
+
+func (u *undoing) add(value []byte, _ int) error {
+	var line planLine
+	if err := line.read(value); err != nil {
+		return err
+	}
+	for _, key := range slices.Concat(slices.Sorted(maps.Keys(line.Data)), line.Remove) {
+		after, written := line.Before[key]
+		then, was := u.then[key]
+		switch {
+		case !u.keys[key]:
+			u.keys[key] = true
+			if written {
+				u.now[key] = after
+			}
+		case u.closed[key] || written != was || written && !logto.EqualData(after, then):
+			u.closed[key] = true
+			continue
+		}
+		if before, ok := line.Data[key]; ok {
+			u.then[key] = before
+		} else {
+			delete(u.then, key)
+		}
+	}
+	return nil
+}
+
+func (u *undoing) end() (planLine, error) { return change(u.now, u.then), nil }
