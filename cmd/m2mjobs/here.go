@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/bolt"
 )
 
@@ -43,14 +47,44 @@ func stateDir(given string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	if base := os.Getenv("XDG_STATE_HOME"); base != "" {
-		return filepath.Join(base, "m2mjobs"), nil
+	dir := function.Process().StateDir()
+	if dir == "" {
+		return "", usage(errors.New("no place to remember runs, because HOME is not set: give --state DIR"))
 	}
-	home, err := os.UserHomeDir()
+	return dir, nil
+}
+
+// call invokes a function with an event, as often as it takes until its runs are finished, and returns the first answer and the
+// newest report of each run.
+func (h here) call(ctx context.Context, name string, event []byte, log io.Writer) (answer []byte, reports []jobs.Report, err error) {
+	if err := loadVariables(h.EnvFile); err != nil {
+		return nil, nil, err
+	}
+	store, err := h.store(name)
 	if err != nil {
-		return "", usage(fmt.Errorf("no place to remember runs (%w): give --state DIR", err))
+		return nil, nil, err
 	}
-	return filepath.Join(home, ".local", "state", "m2mjobs"), nil
+	defer func() { err = errors.Join(err, store.Close()) }()
+	environment := function.Process()
+	if h.State != "" {
+		environment[function.StateVariable] = h.State
+	}
+	var runs jobs.Runs
+	handler, err := function.Handler(name, environment, func(config *jobs.Config) {
+		config.Store, config.Log = store, log
+		runs.Collect(ctx, config)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err = h.invoke(ctx, handler, event)
+	for next, more := runs.Next(); err == nil && more; next, more = runs.Next() {
+		_, err = h.invoke(ctx, handler, next)
+	}
+	if errors.Is(err, jobs.ErrPaused) {
+		err = fmt.Errorf("%w: m2mjobs resume %s", err, name)
+	}
+	return answer, runs.Reports(), err
 }
 
 // invoke is one invocation, as Lambda makes it.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
@@ -52,33 +51,11 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	if err := loadVariables(c.EnvFile); err != nil {
-		return err
-	}
-	store, err := c.store(c.Function)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	var runs jobs.Runs
-	handler, err := function.Handler(c.Function, function.Process(), func(config *jobs.Config) {
-		config.Store, config.Log = store, io.err
-		runs.Collect(ctx, config)
-	})
-	if err != nil {
-		return err
-	}
-	answer, err := c.invoke(ctx, handler, event)
-	for next, more := runs.Next(); err == nil && more; next, more = runs.Next() {
-		_, err = c.invoke(ctx, handler, next)
-	}
-	if errors.Is(err, jobs.ErrPaused) {
-		err = fmt.Errorf("%w: m2mjobs resume %s", err, c.Function)
-	}
+	answer, reports, err := c.call(ctx, c.Function, event, io.err)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w; interrupted: give the same event again to go on", err)
 	}
-	return errors.Join(printAnswer(io.out, answer, runs.Reports()), verdict(answer, runs.Reports(), err))
+	return errors.Join(printAnswer(io.out, answer, reports), verdict(answer, reports, err))
 }
 
 // event reads the event as given.

@@ -147,7 +147,7 @@ func TestASyncThatIsKilledHalfWayGoesOnWhenStartedAgain(t *testing.T) {
 func TestARunLongerThanOneInvocationIsContinued(t *testing.T) {
 	world := newWorld(t, t.TempDir(), nil)
 	rows, emails := manyRows(t, t.TempDir())
-	world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 12 * time.Millisecond})
+	world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 40 * time.Millisecond})
 	c := process(t.Context(), t, "invoke", "sync-custom-data", "--timeout", "3s", "--event", fmt.Sprintf(`{"source":%q}`, rows),
 		"--env-file", world.EnvironmentFile(function.SyncCustomData))
 	var stdout, stderr bytes.Buffer

@@ -27,6 +27,7 @@ const (
 type command struct {
 	Demo     demonstrate `cmd:"" help:"See both jobs work on real orders, with a tenant and a shop in memory."`
 	Invoke   invoke      `cmd:"" help:"Run a function's job as Lambda would, without AWS."`
+	Sync     syncCommand `cmd:"" help:"Bring custom data of users up to date: plan, apply, undo."`
 	Backfill backfillJob `cmd:"" help:"Run slots of the past, here or on AWS. Twice does nothing."`
 	Token    token       `cmd:"" help:"Get an access token and show what it allows."`
 	Runs     runs        `cmd:"" help:"List runs, look at one, or cancel it."`

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -170,4 +172,60 @@ func (s *syncer) checkPlan(ctx context.Context, name, version string) (read stri
 		return "", fmt.Errorf("the plan %s was made for %s, and this is %s", name, head.Head.Endpoint, endpoint)
 	}
 	return text.version()
+}
+
+// UserChange is what a plan says of a user.
+type UserChange struct {
+	User  string
+	Lines []int // of the source; the first ten
+	Keys  []KeyChange
+}
+
+// KeyChange is a top-level key of custom data, as JSON. Nil: it is not there.
+type KeyChange struct {
+	Key           string
+	Before, After json.RawMessage
+}
+
+// ReadPlan reads the first users of a plan, most at most, their keys in order.
+func ReadPlan(r io.Reader, most int) ([]UserChange, error) {
+	lines := newLineReader(r, position{})
+	lines.max = 3 * maxRow
+	var users []UserChange
+	for len(users) < most {
+		raw, _, err := lines.next()
+		if err == io.EOF {
+			break
+		}
+		var line planLine
+		if err == nil {
+			err = line.read(raw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading line %d of a plan: %w", lines.at.Line, err)
+		}
+		if line.ID == "" {
+			continue
+		}
+		change := UserChange{User: line.ID, Lines: line.Lines}
+		for _, key := range slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Keys(line.Data)), line.Remove))) {
+			before, err := value(line.Before, key)
+			after, afterErr := value(line.Data, key)
+			if err = errors.Join(err, afterErr); err != nil {
+				return nil, err
+			}
+			change.Keys = append(change.Keys, KeyChange{key, before, after})
+		}
+		users = append(users, change)
+	}
+	return users, nil
+}
+
+// value is a key's value as JSON, nil if it has none.
+func value(data map[string]any, key string) (json.RawMessage, error) {
+	v, ok := data[key]
+	if !ok {
+		return nil, nil
+	}
+	return json.Marshal(v)
 }

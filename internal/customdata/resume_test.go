@@ -153,8 +153,8 @@ func TestRunThatWasCutOffGoesOnToTheSameEnd(t *testing.T) {
 	s.before = nil
 	searches := s.tenant.Requests(search)
 	report = s.sync(params)
-	// Of four batches two were left, each with ids and e-mail addresses.
-	if n := s.tenant.Requests(search) - searches; report.Attempt != 2 || n != 4 {
+	// Of four batches, each with ids and e-mail addresses, the first was done, and perhaps the second.
+	if n := s.tenant.Requests(search) - searches; report.Attempt != 2 || n != 4 && n != 6 {
 		t.Errorf("attempt %d, %d searches", report.Attempt, n)
 	}
 	if diff := cmp.Diff(want, s.all()); diff != "" {

@@ -28,5 +28,5 @@ func (s *streak) has(o outcome) bool { return o.failed > s.begin }
 func (s *streak) hopeless() bool     { return s.end-s.begin >= hopeless }
 
 func (s *streak) error() error {
-	return fmt.Errorf("none of the last writes went through (%d, from line %d on), run it again later: %w", s.end-s.begin, s.line, s.err)
+	return fmt.Errorf("writes from line %d on did not go through (%d in a row), run it again later: %w", s.line, s.end-s.begin, s.err)
 }

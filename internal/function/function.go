@@ -54,7 +54,9 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 			}
 			return logto.NewClient(logto.Config{Endpoint: endpoint, HTTPClient: access.client})
 		},
-		Files: storage,
+		Files:   storage,
+		Output:  v.Output,
+		SealKey: environment.sealKey(v.Output),
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
 		Newer: "orders.asOf",
 	})
@@ -193,3 +195,6 @@ func NewSource(environment Environment, c m2m.Config) (*m2m.Source, m2m.Config, 
 	}
 	return source, c, nil
 }
+
+// Files reads and writes files on disk and, with the AWS configuration of the process, in S3.
+func Files() *files.Files { return files.New((&lazyAWS{}).s3) }
