@@ -18,10 +18,11 @@
 //
 // # What a run does
 //
-// It takes the rows in the file's order, at most 100 at a time: reads their users (one request for each kind of key),
-// compares as Logto would store it, and writes only the top-level keys that differ. A key of the custom data is always
-// written whole: Logto merges the top level alone. Rows of one user take effect in the file's order, also where one names
-// it by id and another by e-mail address; different users are written side by side.
+// It takes the rows in the file's order and does three things at the same time: it reads the users of the next rows (at most 100
+// by one request for each kind of key), writes those before (only the top-level keys that differ, as Logto would store them; up to
+// 16 users side by side), and settles what is done. A key of the custom data is always written whole: Logto merges the top level
+// alone. Rows of one user take effect in the file's order, also where one names it by id and another by e-mail address. A write
+// that is slow holds up its own user, and others only after 1,600 rows or 8 MB of them, which is what may be under way.
 //
 // Every row ends in one count:
 //
@@ -30,6 +31,7 @@
 //	stale        the user has a newer value of the field that "newer" names
 //	missing      no such user
 //	rejected     the row can't be used; the reason says why
+//	conflict     of a plan, or a run that is taken back: somebody else changed the same keys since, and it was left as it is
 //
 // A row whose write did not go through (no answer, 429, 5xx) is rejected, and so are all later rows of that user in the
 // file: synced again in their order they take effect as they would have.
@@ -53,11 +55,33 @@
 // custom data read for the batch, seconds before the write, and protects against older rows, not against two runs that
 // write the same users at the same moment.
 //
+// # Plan, apply, undo
+//
+// {"action": "plan"} writes down what rows would change, and nothing to Logto. All rows of a user, also one by id and one by e-mail
+// address, come to one line of the plan, by a sort on the disk, so that memory has a bound:
+//
+//	{"id":"551vi8z8tdm8","customData":{"plan":"pro"},"remove":["trial"],"before":{"plan":"free","trial":true},"lines":[3,17]}
+//
+// The first line says what the plan was made for, the last that it is whole. {"action": "apply", "plan": "…"} does what the lines say
+// for users who still have what is under before; the others are conflicts, unless "force" is given.
+//
+// "onlyKeys", "limit" and "failAbove" bound what a plan or a sync may change. A sync with failAbove makes a plan, looks at its
+// shares, and applies it.
+//
+// Before a run overwrites or removes something it keeps what was there, in undo/RUNID/ of the output; {"action": "undo", "run":
+// "…"} restores that key by key, where nobody changed the value since. These files are personal data. In S3 they are encrypted by
+// the bucket and expire by its lifecycle; on a disk they are encrypted here, by AES-GCM, with Config.SealKey. Messages of a queue
+// keep nothing.
+//
 // # Stopping and going on
 //
-// After each batch there is a checkpoint. Short of time, a run starts no more writes, saves how far it got, and goes on
-// in its next attempt. An attempt that dies does its last batch again, which then finds much of it unchanged. If the file
-// is another one by then, it is read from the start.
+// There is a checkpoint after 100 writes, or a second, or when the run stops: how far the file's rows are all done. Short of
+// time, a run starts no more writes, saves how far it got, and goes on in its next attempt. An attempt that dies leaves at most
+// the rows under way to be looked up again, which then finds much of them unchanged. If the file is another one by then, it is
+// read from the start. While a plan is made, a checkpoint comes with each 16 MB of rows.
+//
+// A write that got no answer, 429 or 5xx is held against its row only once a later write went through: until then it may be that
+// the tenant is down, and after eight such writes the run fails, to go on there another time.
 //
 // # Where it must not listen
 //
