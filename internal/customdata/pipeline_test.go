@@ -1,0 +1,116 @@
+package customdata_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
+	s := newStage(t)
+	const users, window = 3000, 1600
+	s.users(users, nil)
+	var mu sync.Mutex
+	writes, searches, all := 0, 0, make(chan struct{})
+	s.before = func(r request) {
+		mu.Lock()
+		if r.route == search {
+			searches++
+		}
+		if r.route == merge {
+			if writes++; writes == window {
+				close(all)
+			}
+		}
+		first := strings.HasSuffix(r.URL.Path, "u000/custom-data")
+		mu.Unlock()
+		if !first {
+			return
+		}
+		// The first row's write does not end before all that may be under way beside it was written.
+		select {
+		case <-all:
+		case <-r.Context().Done():
+			t.Error("the other rows were not written meanwhile")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if writes > window || searches > window/100+1 {
+			t.Errorf("%d writes and %d lookups while the first row was not done", writes, searches)
+		}
+	}
+	checkCounts(t, s.sync(rows(each(users, `{"id":"%s","customData":{"a":1}}`)...)), counts(users, users, 0, 0, 0, 0))
+}
+
+func TestInterruptedRunFinishesItsWritesAndSavesThem(t *testing.T) {
+	s := newStage(t)
+	s.users(200, nil)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	under := make(chan struct{})
+	s.onWrites(func(n int) {
+		if n == 50 {
+			interrupt()
+			close(under)
+		}
+	})
+	params := rows(each(200, `{"id":"%s","customData":{"a":1}}`)...)
+	report, err := s.invoke(ctx, params)
+	if !errors.Is(err, context.Canceled) || report.Outcome != jobs.OutcomeFailed {
+		t.Fatalf("outcome %s, error %v", report.Outcome, err)
+	}
+	<-under
+	written := s.tenant.Requests(merge)
+	if report.Rejected != nil || int(report.Counts["changed"]) < 50-16 || int(report.Counts["changed"]) > written {
+		t.Errorf("counts %v after %d writes", report.Counts, written)
+	}
+	s.before = nil
+	again := s.sync(params)
+	if again.Attempt != 2 || again.Counts["changed"]+again.Counts["unchanged"] != 200 || s.tenant.Requests(merge) != 200 {
+		t.Errorf("attempt %d, counts %v, %d writes: some were cut off and done again", again.Attempt, again.Counts, s.tenant.Requests(merge))
+	}
+}
+
+func TestUserWhoIsWrittenWhileBeingLookedUpAgainIsNotTakenForWhatWasRead(t *testing.T) {
+	var once sync.Once
+	held, release := make(chan struct{}), make(chan struct{})
+	s := newStage(t, func(s *stage) {
+		client := s.tenant.ManagementClient().Transport
+		// The answer of the second lookup is as old as the first write: it is held until that write has been answered.
+		s.useClient(roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := client.RoundTrip(r)
+			switch {
+			case r.Method == http.MethodGet && strings.Contains(r.URL.RawQuery, "u199"):
+				close(held)
+				<-release
+			case r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "u000/custom-data"):
+				once.Do(func() { close(release) })
+			}
+			return resp, err
+		}))
+	})
+	s.users(200, nil)
+	s.before = func(r request) {
+		if r.route == merge && strings.HasSuffix(r.URL.Path, "u000/custom-data") {
+			<-held
+		}
+	}
+	lines := each(200, `{"id":"%s","customData":{"n":1}}`)
+	lines[199] = `{"id":"u000","customData":{"n":2}}`
+	lines[150] = `{"id":"u199","customData":{"n":1}}`
+	lines = append(lines, `{"id":"u000","customData":{"n":1}}`)
+	report := s.sync(rows(append(lines[:198], lines[199:]...)...))
+	if report.Counts["changed"] < 199 {
+		t.Errorf("counts %v", report.Counts)
+	}
+	checkData(t, s, "u000", object{"n": number(1)})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
