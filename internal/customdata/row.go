@@ -111,12 +111,8 @@ func parseRow(raw []byte) (row, error) {
 	if err != nil {
 		return row{}, fmt.Errorf("not a row: %s", explain(err))
 	}
-	twice, customData := repeated(raw)
-	if twice != "" {
-		return row{}, fmt.Errorf("member %.64q comes twice: which one counts can't be told", twice)
-	}
-	if twice, _ = repeated(customData); twice != "" {
-		return row{}, fmt.Errorf("key %.64q comes twice in customData: which one counts can't be told", twice)
+	if err := unique(raw, members); err != nil {
+		return row{}, err
 	}
 	r := row{data: map[string]any{}}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
@@ -196,6 +192,48 @@ func explain(err error) string {
 		return data.Reason
 	}
 	return "customData at " + data.Path + ": " + data.Reason
+}
+
+// unique refuses a row that has a member twice, or a key of customData.
+func unique(raw []byte, members map[string]any) error {
+	customData, _ := members["customData"].(map[string]any)
+	if inRow, below := names(raw); inRow == len(members) && below == len(customData) {
+		return nil // as many as are told apart
+	}
+	twice, rawData := repeated(raw)
+	if twice != "" {
+		return fmt.Errorf("member %.64q comes twice: which one counts can't be told", twice)
+	}
+	if twice, _ = repeated(rawData); twice != "" {
+		return fmt.Errorf("key %.64q comes twice in customData: which one counts can't be told", twice)
+	}
+	return nil
+}
+
+// names counts the names of an object's members, and of the members of its members. That it is well-formed was checked
+// before.
+func names(object []byte) (members, below int) {
+	depth, inString := 0, false
+	for i := 0; i < len(object); i++ {
+		switch c := object[i]; {
+		case inString:
+			if c == '\\' {
+				i++
+			}
+			inString = c != '"'
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		case c == ':' && depth == 1:
+			members++
+		case c == ':' && depth == 2:
+			below++
+		}
+	}
+	return members, below
 }
 
 // repeated is a member that a JSON object has twice, empty if there is none, and else the value of customData. What is

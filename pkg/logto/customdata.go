@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +37,12 @@ func (e *DataError) Error() string {
 //
 // Half a surrogate pair can only be seen before decoding, because encoding/json replaces it: read JSON with ParseCustomData.
 func CheckCustomData(data map[string]any) error {
+	if err := check(data); err != nil {
+		return err
+	}
+	if atMost(data) <= MaxBody-len(`{"customData":}`) {
+		return nil
+	}
 	_, err := encode(data)
 	return err
 }
@@ -47,7 +52,7 @@ func encode(data map[string]any) ([]byte, error) {
 	if data == nil {
 		data = map[string]any{}
 	}
-	if err := check(nil, data); err != nil {
+	if err := check(data); err != nil {
 		return nil, err
 	}
 	var buf bytes.Buffer
@@ -65,57 +70,103 @@ func encode(data map[string]any) ([]byte, error) {
 	return body, nil
 }
 
-// check walks through data; path is the way to it.
-func check(path []string, v any) error {
-	refuse := func(format string, args ...any) error {
-		return &DataError{Path: join(path), Reason: fmt.Sprintf(format, args...)}
+// atMost is a length that JSON of checked data does not exceed, found without encoding it.
+func atMost(v any) int {
+	switch v := v.(type) {
+	case string:
+		return 6*len(v) + 2 // an escape is six bytes long
+	case map[string]any:
+		n := 2
+		for k, e := range v {
+			n += 6*len(k) + 4 + atMost(e)
+		}
+		return n
+	case []any:
+		n := 2
+		for _, e := range v {
+			n += 1 + atMost(e)
+		}
+		return n
+	case json.Number:
+		return len(v)
 	}
-	tooDeep := len(path) >= maxDepth
+	return 32 // the longest is a float64, as -1.2345678901234567e-308
+}
+
+// check finds what Logto would not keep.
+func check(data map[string]any) error {
+	f := find(0, data)
+	if f == nil {
+		return nil
+	}
+	slices.Reverse(f.path)
+	return &DataError{Path: clean(strings.TrimPrefix(strings.Join(f.path, ""), ".")), Reason: f.reason}
+}
+
+// flaw is what is wrong with a value. Its path, as ".orders" and "[3]", is put together from its end, on the way back from
+// it: nearly all data has none.
+type flaw struct {
+	path   []string
+	reason string
+}
+
+func (f *flaw) below(step string) *flaw {
+	f.path = append(f.path, step)
+	return f
+}
+
+// find looks for a flaw in a value so deep in the data, nil if there is none.
+func find(depth int, v any) *flaw {
+	tooDeep := depth >= maxDepth
 	switch v := v.(type) {
 	case nil, bool:
 		return nil
 	case string:
 		if reason := badText(v); reason != "" {
-			return refuse("the text has %s", reason)
+			return &flaw{reason: "the text has " + reason}
 		}
 		return nil
 	case map[string]any:
 		if tooDeep {
-			return refuse("nested deeper than %d", maxDepth)
+			return &flaw{reason: fmt.Sprintf("nested deeper than %d", maxDepth)}
 		}
-		// In order, so that the same data is always refused for the same reason.
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if reason := badText(k); reason != "" {
-				return refuse("the key %.40q has %s", k, reason)
-			}
-			if err := check(append(path, "."+k), v[k]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return findInObject(depth, v)
 	case []any:
 		if tooDeep {
-			return refuse("nested deeper than %d", maxDepth)
+			return &flaw{reason: fmt.Sprintf("nested deeper than %d", maxDepth)}
 		}
 		for i, e := range v {
-			if err := check(append(path, "["+strconv.Itoa(i)+"]"), e); err != nil {
-				return err
+			if f := find(depth+1, e); f != nil {
+				return f.below("[" + strconv.Itoa(i) + "]")
 			}
 		}
 		return nil
 	}
 	number, ok := literal(v)
 	if !ok {
-		return refuse("a Go value of type %T is not JSON: use map[string]any, []any, string, bool, nil or a number", v)
+		return &flaw{reason: fmt.Sprintf("a Go value of type %T is not JSON: use map[string]any, []any, string, bool, nil or a number", v)}
 	}
 	if reason := lossy(number); reason != "" {
-		return refuse("%s", reason)
+		return &flaw{reason: reason}
 	}
 	return nil
 }
 
-// join makes "orders.total" or "tags[3]" of a path, and shortens a long one.
-func join(path []string) string { return clean(strings.TrimPrefix(strings.Join(path, ""), ".")) }
+// findInObject finds the flaw of the first key, so that the same data is always refused for the same reason.
+func findInObject(depth int, object map[string]any) (first *flaw) {
+	var of string
+	for k, e := range object {
+		if first != nil && k > of {
+			continue
+		}
+		if reason := badText(k); reason != "" {
+			first, of = &flaw{reason: fmt.Sprintf("the key %.40q has %s", k, reason)}, k
+		} else if f := find(depth+1, e); f != nil {
+			first, of = f.below("."+k), k
+		}
+	}
+	return first
+}
 
 func badText(s string) string {
 	switch {

@@ -80,6 +80,9 @@ func isNumber(s string) bool {
 // lossy says what would become of a number in Logto, which reads it as an IEEE 754 double and prints the shortest digits
 // that give this double again (recorded: custom-data-patch-bignum). Empty: the same number.
 func lossy(s string) string {
+	if len(s) <= 15 && isNumber(s) && !strings.ContainsAny(s, ".eE") {
+		return "" // a whole number of so few digits is kept, and most are
+	}
 	want, ok := parseDecimal(s)
 	if !ok {
 		return "is not a JSON number"

@@ -41,6 +41,9 @@ func EqualData(a, b any) bool {
 	if !aok || !bok {
 		return false
 	}
+	if an == bn {
+		return isNumber(an)
+	}
 	ad, aok := parseDecimal(an)
 	bd, bok := parseDecimal(bn)
 	return aok && bok && ad == bd
