@@ -2,7 +2,6 @@ package customdata
 
 import (
 	"bufio"
-	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -19,6 +18,7 @@ type text struct {
 	file     *files.Reader
 	unpacked io.ReadCloser // nil: the file is the text
 	name     string
+	failed   error // of reading the file
 }
 
 // openText opens a source's text from an offset on. What is before it of a compressed one is read and dropped: neither
@@ -36,11 +36,11 @@ func (c Config) openText(ctx context.Context, location, packed, version string, 
 	if packed == "" {
 		return t, nil
 	}
-	if t.unpacked, err = unpack(packed, file); err != nil {
+	if t.unpacked, err = unpack(packed, packedFile{t}); err != nil {
 		return nil, errors.Join(t.explain(err), file.Close())
 	}
-	if _, err := io.CopyN(io.Discard, t, offset); err != nil {
-		return nil, errors.Join(fmt.Errorf("skipping what is done already: %w", err), t.Close())
+	if n, err := io.CopyN(io.Discard, t, offset); err != nil {
+		return nil, errors.Join(fmt.Errorf("skipping what is done of %s already, %d of %d bytes: %w", location, n, offset, err), t.Close())
 	}
 	return t, nil
 }
@@ -49,7 +49,7 @@ func (c Config) openText(ctx context.Context, location, packed, version string, 
 // command zstd uses up to level 19.
 const maxWindow = 8 << 20
 
-var errEmpty = errors.New("the archive is empty")
+var errEmpty = errors.New("there is nothing in it")
 
 // unpack decompresses. An archive may have several parts, one after the other, and its text any size: it is never held.
 func unpack(packed string, r io.Reader) (io.ReadCloser, error) {
@@ -88,21 +88,29 @@ func (t *text) Close() error {
 	return errors.Join(t.unpacked.Close(), t.file.Close())
 }
 
-// explain says what to do about an archive that can't be read. What went wrong in reading the file itself has its own
-// words; only an io.ErrUnexpectedEOF that nobody wrapped is the archive's.
-func (t *text) explain(err error) error {
-	var corrupt flate.CorruptInputError
-	switch {
-	case err == io.ErrUnexpectedEOF, err == errEmpty:
-		return fmt.Errorf("reading %s: %w before the archive's end: it was cut off, or is still being written: write it again, whole", t.name, err)
-	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return fmt.Errorf("reading %s: %w: it needs more than %d MiB of memory: compress it again without --long and --ultra",
-			t.name, err, maxWindow>>20)
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
-		return fmt.Errorf("reading %s: %w: it is not what its name says, or something else stands after the archive: name it by what it is, or compress it",
-			t.name, err)
-	case errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt), errors.Is(err, zstd.ErrCRCMismatch):
-		return fmt.Errorf("reading %s: %w: the archive is damaged: write it again", t.name, err)
+// packedFile is the file below a text.
+type packedFile struct{ *text }
+
+func (f packedFile) Read(p []byte) (int, error) {
+	n, err := f.file.Read(p)
+	if err != nil && err != io.EOF {
+		f.failed = err
 	}
-	return fmt.Errorf("reading %s: %w", t.name, err)
+	return n, err
+}
+
+// explain says what to do about an archive that can't be read. That the file could not be read has its own words.
+func (t *text) explain(err error) error {
+	mend := "the archive is damaged: write it again"
+	switch {
+	case t.failed != nil:
+		return t.failed
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errEmpty):
+		mend = "the archive was cut off, or is still being written: write it again, whole"
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		mend = fmt.Sprintf("it needs more than %d MiB of memory: compress it again without --long and --ultra", maxWindow>>20)
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
+		mend = "it is not what its name says, or something else stands after the archive: name it by what it is, or compress it"
+	}
+	return fmt.Errorf("reading %s: %w (%s)", t.name, err, mend)
 }

@@ -100,8 +100,8 @@ func (o *object) get() (body io.ReadCloser, length int64, err error) {
 	}
 	out, err := o.client.GetObject(o.ctx, in)
 	if err != nil {
-		var api smithy.APIError
-		if errors.As(err, &api) && api.ErrorCode() == "InvalidRange" {
+		var answer interface{ HTTPStatusCode() int }
+		if errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusRequestedRangeNotSatisfiable {
 			o.size = o.offset // it ends here or before
 			return http.NoBody, 0, nil
 		}
