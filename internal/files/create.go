@@ -3,6 +3,7 @@ package files
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,7 +32,7 @@ func (f *Files) Create(ctx context.Context, base, name string) (*Writer, error) 
 		return nil, err
 	}
 	loc.key = path.Join(loc.key, name)
-	return newWriter(loc.String(), createObject(ctx, client, loc)), nil
+	return newWriter(loc.String(), &upload{ctx: ctx, client: client, loc: loc}), nil
 }
 
 // Writer writes one file. Whoever made it calls Close or Abort; Abort after Close does nothing, so that it can be
@@ -43,7 +44,7 @@ type Writer struct {
 	done  bool
 }
 
-// unfinished is a file that is not there yet.
+// unfinished is a file that is not there yet. After a commit that failed, abort is called.
 type unfinished interface {
 	io.Writer
 	commit() error
@@ -57,7 +58,7 @@ func newWriter(where string, file unfinished) *Writer {
 // Location is where the file stands after Close, as Open takes it.
 func (w *Writer) Location() string { return w.where }
 
-// Write implements io.Writer. After an error there is nothing left but Abort or Close, which then both drop the file.
+// Write implements io.Writer. After an error there is nothing left but Close or Abort, which then both drop the file.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.done {
 		return 0, fmt.Errorf("writing %s: %w", w.where, fs.ErrClosed)
@@ -65,19 +66,21 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return w.buf.Write(p)
 }
 
-// Close makes the file appear. If it can't, or a Write could not, the file is dropped, and one that was there before
-// stands as it was.
+// Close makes the file appear. If it can't, or a Write could not, what was written is dropped, and a file that was there
+// before stands as it was.
 func (w *Writer) Close() error {
 	if w.done {
 		return fmt.Errorf("closing %s: %w", w.where, fs.ErrClosed)
 	}
-	if err := w.buf.Flush(); err != nil {
-		// The cause is told already; that the rest could not be tidied up would only hide it.
-		_ = w.Abort()
-		return err
+	err := w.buf.Flush()
+	if err == nil {
+		err = w.file.commit()
+	}
+	if err != nil {
+		return errors.Join(err, w.Abort())
 	}
 	w.done = true
-	return w.file.commit()
+	return nil
 }
 
 // Abort drops what was written. An error says what is left behind.

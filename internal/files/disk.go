@@ -164,16 +164,17 @@ func (f *diskFile) Write(p []byte) (int, error) {
 // commit returns when the file is on the disk under its name. No test shows that: without Sync the file differs only
 // after the power has failed.
 func (f *diskFile) commit() error {
-	err := errors.Join(f.file.Sync(), f.file.Close())
+	err := f.file.Sync()
 	if err == nil {
 		err = f.root.Rename(f.temp, f.name)
 	}
-	if err != nil {
-		err = errors.Join(err, ignoreMissing(f.root.Remove(f.temp)))
-	} else {
+	if err == nil {
 		err = syncDir(f.root, path.Dir(f.name))
 	}
-	if err = errors.Join(err, f.root.Close()); err != nil {
+	if err == nil {
+		err = errors.Join(f.file.Close(), f.root.Close())
+	}
+	if err != nil {
 		return diskError("writing", f.where, err)
 	}
 	return nil

@@ -10,10 +10,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 )
@@ -134,69 +132,6 @@ func versionOfObject(ctx context.Context, client S3, loc location) (string, erro
 		return "", fmt.Errorf("reading %s: %w", loc, errNoETag)
 	}
 	return etag, nil
-}
-
-// partSize is how much of an object is uploaded at a time: the least that S3 takes. It takes 10,000 parts.
-const partSize = 5 << 20
-
-// tidyTime is how long an upload that failed is given to remove its parts.
-const tidyTime = 10 * time.Second
-
-var errAborted = errors.New("the upload was given up")
-
-// upload is an object that is being uploaded, small ones by one request, by a goroutine that ends with it.
-type upload struct {
-	loc  location
-	in   *io.PipeWriter
-	done chan struct{}
-	err  error // once done
-}
-
-// createObject begins to upload an object.
-func createObject(ctx context.Context, client S3, loc location) *upload {
-	body, in := io.Pipe()
-	u := &upload{loc: loc, in: in, done: make(chan struct{})}
-	manager := transfermanager.New(client, func(o *transfermanager.Options) {
-		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency, o.FailTimeout = partSize, partSize, 1, tidyTime
-	})
-	go func() {
-		_, u.err = manager.UploadObject(ctx, &transfermanager.UploadObjectInput{
-			Bucket: &loc.bucket, Key: &loc.key, Body: body, ContentType: aws.String(contentType(loc.key)),
-		})
-		close(u.done)
-		body.CloseWithError(u.err) // who still writes learns of it
-	}()
-	return u
-}
-
-func (u *upload) Write(p []byte) (int, error) {
-	n, err := u.in.Write(p)
-	if err != nil {
-		err = s3Error("writing", u.loc, "s3:PutObject", err)
-	}
-	return n, err
-}
-
-func (u *upload) commit() error {
-	u.in.Close() // never fails
-	if <-u.done; u.err != nil {
-		return s3Error("writing", u.loc, "s3:PutObject", u.err)
-	}
-	return nil
-}
-
-func (u *upload) abort() error {
-	select {
-	case <-u.done: // it failed, and Write or Close told so
-		return nil
-	default:
-	}
-	u.in.CloseWithError(errAborted) // never fails
-	if <-u.done; errors.Is(u.err, errAborted) {
-		return nil
-	}
-	return fmt.Errorf("dropping what was written of %s: its parts may remain, and are paid for, until a lifecycle rule of the bucket "+
-		"removes them; the role needs s3:AbortMultipartUpload: %w", u.loc, u.err)
 }
 
 func removeObject(ctx context.Context, client S3, loc location) error {

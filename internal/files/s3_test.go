@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +30,68 @@ type bucket struct {
 	breakAt int    // bytes after which a download breaks; zero: never
 	breaks  int    // how often
 	onBreak func()
+	parts   map[string]map[int][]byte // of the uploads that are under way, by their paths
+	forget  bool                      // parts are not kept
+	deny    string                    // the one kind of request that is refused, as METHOD?parameter
+}
+
+// multipart serves the requests of an upload in parts.
+func (b *bucket) multipart(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	switch {
+	case r.Method == http.MethodPost && query.Has("uploads"):
+		b.parts[r.URL.Path], b.types[r.URL.Path] = map[int][]byte{}, r.Header.Get("Content-Type")
+		fmt.Fprint(w, "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
+	case r.Method == http.MethodPut:
+		if b.forget {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("ETag", `"forgotten"`)
+			return
+		}
+		data, err := io.ReadAll(r.Body)
+		number, err2 := strconv.Atoi(query.Get("partNumber"))
+		if err := errors.Join(err, err2); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		b.parts[r.URL.Path][number] = data
+		w.Header().Set("ETag", etag(data))
+	case r.Method == http.MethodPost:
+		var data []byte
+		for i := range len(b.parts[r.URL.Path]) {
+			data = append(data, b.parts[r.URL.Path][i+1]...)
+		}
+		b.objects[r.URL.Path] = data
+		delete(b.parts, r.URL.Path)
+		fmt.Fprint(w, "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>")
+	case r.Method == http.MethodDelete:
+		delete(b.parts, r.URL.Path)
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// list serves one name a page.
+func (b *bucket) list(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	var keys []string
+	for path := range b.objects {
+		key := strings.TrimPrefix(path, r.URL.Path+"/")
+		if strings.HasPrefix(key, query.Get("prefix")) && key > query.Get("continuation-token") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	fmt.Fprint(w, "<ListBucketResult>")
+	if len(keys) > 0 {
+		fmt.Fprintf(w, "<Contents><Key>%s</Key></Contents>", keys[0])
+	}
+	if len(keys) > 1 {
+		fmt.Fprintf(w, "<IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>", keys[0])
+	}
+	fmt.Fprint(w, "</ListBucketResult>")
 }
 
 func etag(data []byte) string { return fmt.Sprintf(`"v%x-%d"`, data[:min(4, len(data))], len(data)) }
@@ -50,7 +114,25 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusMovedPermanently, b.refuse)
 		return
 	}
-	if r.Method == http.MethodPut {
+	query := r.URL.Query()
+	switch {
+	case b.deny != "" && strings.HasPrefix(r.Method+"?"+r.URL.RawQuery, b.deny):
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
+		refuse(http.StatusForbidden, "AccessDenied")
+		return
+	case query.Has("uploads"), query.Has("uploadId"):
+		b.multipart(w, r)
+		return
+	case query.Has("list-type"):
+		b.list(w, r)
+		return
+	case r.Method == http.MethodDelete:
+		delete(b.objects, r.URL.Path)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case r.Method == http.MethodPut:
 		data, err := io.ReadAll(r.Body)
 		if err != nil {
 			refuse(http.StatusBadRequest, "IncompleteBody")
@@ -95,7 +177,7 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func inS3(t *testing.T) (*Files, *bucket) {
 	t.Helper()
-	b := &bucket{objects: map[string][]byte{}, types: map[string]string{}}
+	b := &bucket{objects: map[string][]byte{}, types: map[string]string{}, parts: map[string]map[int][]byte{}}
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	made := 0
@@ -201,6 +283,8 @@ func TestErrorsOfS3SayWhatToDo(t *testing.T) {
 	open := func() error { _, err := f.Open(t.Context(), "s3://shop/in/rows.csv", "", 0); return err }
 	version := func() error { _, err := f.Version(t.Context(), "s3://shop/in/rows.csv"); return err }
 	put := func() error { _, err := f.Put(t.Context(), "s3://shop/out", "a.json", nil); return err }
+	remove := func() error { return f.Remove(t.Context(), "s3://shop/in/rows.csv") }
+	list := func() error { _, err := f.List(t.Context(), "s3://shop/undo", ""); return err }
 	for _, test := range []struct {
 		refuse string
 		do     func() error
@@ -214,6 +298,9 @@ func TestErrorsOfS3SayWhatToDo(t *testing.T) {
 		{"AccessDenied", open, fs.ErrPermission, []string{"s3:GetObject on arn:aws:s3:::shop/in/rows.csv"}},
 		{"AccessDenied", version, fs.ErrPermission, []string{"s3:GetObject on arn:aws:s3:::shop/in/rows.csv"}},
 		{"AccessDenied", put, fs.ErrPermission, []string{"s3:PutObject on arn:aws:s3:::shop/out/a.json"}},
+		{"AccessDenied", remove, fs.ErrPermission, []string{"removing s3://shop/in/rows.csv", "s3:DeleteObject on arn:aws:s3:::shop/in/rows.csv"}},
+		{"AccessDenied", list, fs.ErrPermission, []string{"listing s3://shop/undo", "s3:ListBucket on arn:aws:s3:::shop,"}},
+		{"NoSuchBucket", list, fs.ErrNotExist, []string{"listing s3://shop/undo", `there is no bucket "shop"`}},
 		{"PermanentRedirect", put, nil, []string{`bucket "shop" is in another region`, "AWS_REGION"}},
 	} {
 		b.refuse = test.refuse
