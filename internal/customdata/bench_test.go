@@ -1,6 +1,19 @@
 package customdata
 
-import "testing"
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
 
 // typical is a row as the daily statistics of an order system have it.
 const typical = `{"primaryEmail":"user123@example.com","customData":{"orders":{"asOf":"1997-03-24","count":3,"spent":12345,"last":"1997-03-24"}}}`
@@ -11,6 +24,107 @@ func BenchmarkParseRow(b *testing.B) {
 	for b.Loop() {
 		if _, err := parseRow([]byte(typical)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// large writes a source of so many typical rows, one after the other.
+func large(t testing.TB, name string, rows int) (source string) {
+	t.Helper()
+	source = filepath.Join(t.TempDir(), name)
+	file, err := os.Create(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out io.WriteCloser = file
+	switch filepath.Ext(name) {
+	case ".gz":
+		out = gzip.NewWriter(file)
+	case ".zst":
+		if out, err = zstd.NewWriter(file, zstd.WithEncoderConcurrency(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := bufio.NewWriterSize(out, 1<<20)
+	csv := strings.Contains(name, ".csv")
+	if csv {
+		fmt.Fprintln(w, "primaryEmail,orders:json,plan")
+	}
+	for i := range rows {
+		if csv {
+			fmt.Fprintf(w, `user%d@example.com,"{""asOf"":""1997-03-24"",""count"":%d,""spent"":%d}",gold`+"\n", i, i%9, i)
+			continue
+		}
+		fmt.Fprintf(w, `{"primaryEmail":"user%d@example.com","customData":{"orders":{"asOf":"1997-03-24","count":%d,"spent":%d,"last":"1997-03-24"}}}`+"\n",
+			i, i%9, i)
+	}
+	err = w.Flush()
+	if out != io.WriteCloser(file) {
+		err = errors.Join(err, out.Close())
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// readAll reads a source and tells how many rows it has and how many bytes the heap held at most, with its garbage.
+func readAll(t testing.TB, source string) (rows int, peak uint64) {
+	t.Helper()
+	s, err := local.open(t.Context(), Params{Source: source}, "", position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	runtime.GC()
+	for ; ; rows++ {
+		if rows%500 == 0 {
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			peak = max(peak, now.HeapAlloc)
+		}
+		e, err := s.next()
+		if err == io.EOF {
+			return rows, peak
+		}
+		if err != nil || e.reason != "" {
+			t.Fatalf("line %d: %s, %v", e.line, e.reason, err)
+		}
+	}
+}
+
+// The heap's size hangs on when the garbage collector runs, which with so small a heap differs by more than a tenth.
+const jitter = 1 << 20
+
+func TestReadingTakesNoMoreMemoryForMoreRows(t *testing.T) {
+	for _, name := range []string{"rows.ndjson", "rows.csv.gz", "rows.ndjson.zst"} {
+		_, few := readAll(t, large(t, name, 10_000))
+		rows, many := readAll(t, large(t, name, 100_000))
+		t.Logf("%s: %d KiB for 10,000 rows, %d KiB for 100,000", name, few>>10, many>>10)
+		if rows != 100_000 || many > few+few/10+jitter || many > 32<<20 {
+			t.Errorf("%s: %d KiB for 10,000 rows, %d KiB for %d", name, few>>10, many>>10, rows)
+		}
+	}
+}
+
+// BenchmarkRead reads, unpacks and parses whole files, and reports the most that the heap held.
+func BenchmarkRead(b *testing.B) {
+	for _, name := range []string{"rows.ndjson", "rows.csv", "rows.ndjson.gz", "rows.ndjson.zst"} {
+		for _, rows := range []int{100_000, 1_000_000} {
+			b.Run(fmt.Sprintf("%s/%d", name, rows), func(b *testing.B) {
+				source := large(b, name, rows)
+				var peak uint64
+				for b.Loop() {
+					_, p := readAll(b, source)
+					peak = max(peak, p)
+				}
+				b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*rows), "µs/row")
+			})
 		}
 	}
 }
