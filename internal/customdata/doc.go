@@ -13,8 +13,12 @@
 //	ann@example.com,gold,7,true,"{""city"":""Oslo""}"
 //
 // An empty cell leaves the key alone, whatever the column's type. To write an empty text, make the column name:json and
-// the cell the JSON text "", which CSV quotes as """""" (six quotes). A file's kind is told by its name: .ndjson and
-// .jsonl, or .csv. Blank lines, a byte order mark and Windows' line ends are fine.
+// the cell the JSON text "", which CSV quotes as """""" (six quotes). Blank lines, a byte order mark and Windows' line ends
+// are fine.
+//
+// A file's kind is told by its name: .ndjson and .jsonl, or .csv; compressed, with .gz or .zst after it. It may have any
+// size, on disk and in S3: it is read as a stream, and a row has at most about 1 MB. Of zstd, at most 8 MiB of window are
+// taken, which is what its command uses up to level 19.
 //
 // # What a run does
 //
@@ -77,8 +81,10 @@
 //
 // There is a checkpoint after 100 writes, or a second, or when the run stops: how far the file's rows are all done. Short of
 // time, a run starts no more writes, saves how far it got, and goes on in its next attempt. An attempt that dies leaves at most
-// the rows under way to be looked up again, which then finds much of them unchanged. If the file is another one by then, it is
-// read from the start. While a plan is made, a checkpoint comes with each 16 MB of rows.
+// the rows under way to be looked up again, which then finds much of them unchanged. A checkpoint is the offset of a record's
+// end, and reading goes on from there; a compressed file can't be entered in the middle and is unpacked from its start, without
+// looking at the rows that are done (less than a second for a million of them). All attempts read the same version of the file.
+// If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 16 MB of rows.
 //
 // A write that got no answer, 429 or 5xx is held against its row only once a later write went through: until then it may be that
 // the tenant is down, and after eight such writes the run fails, to go on there another time.

@@ -16,7 +16,7 @@
 // several attempts keeps the Reader's Version and how far it got, opens that version from there, and learns by
 // ErrChanged that it is another file by now.
 //
-// No file is held in memory: Open reads 8 MiB at a time, Create writes 5 MiB at a time, and who uses them may take as
+// No file is held in memory: Open reads 8 MiB at a time, Create writes 5 MiB at a time, and their user may take as
 // long as it likes in between.
 //
 // Files that are written may hold personal data. On disk they can be read by their owner alone (0600, in directories
