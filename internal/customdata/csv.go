@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -134,10 +133,11 @@ func (s *csvSource) row(raw []byte) (row, error) {
 	return r, r.check()
 }
 
-var (
-	intForm   = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	floatForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
-)
+// isNumber tells whether a cell is a JSON number (RFC 8259 section 6) with nothing around it.
+func isNumber(cell string) bool {
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	return (cell[0] == '-' || digit(cell[0])) && digit(cell[len(cell)-1]) && json.Valid([]byte(cell))
+}
 
 // value reads a cell; ok is false if it leaves the key alone.
 func (c column) value(cell string) (value any, ok bool, err error) {
@@ -148,12 +148,12 @@ func (c column) value(cell string) (value any, ok bool, err error) {
 	case "text":
 		return cell, true, nil
 	case "int":
-		if !intForm.MatchString(cell) {
+		if !isNumber(cell) || strings.ContainsAny(cell, ".eE") {
 			return nil, false, errors.New("not a whole number as JSON writes it, such as -12")
 		}
 		return json.Number(cell), true, nil
 	case "float":
-		if !floatForm.MatchString(cell) {
+		if !isNumber(cell) {
 			return nil, false, errors.New("not a number as JSON writes it, such as 0.5, with a point and no blanks")
 		}
 		return json.Number(cell), true, nil
