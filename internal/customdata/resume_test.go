@@ -1,9 +1,11 @@
 package customdata_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -59,6 +61,17 @@ func undisturbed(t *testing.T) (map[string]object, jobs.Report, []jobs.Rejection
 	return s.all(), report, s.kept(report)
 }
 
+func gzipped(t *testing.T, text string) string {
+	t.Helper()
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, err := io.WriteString(w, text)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 // onWrites calls f at every write, with how many there were in this stage.
 func (s *stage) onWrites(f func(n int)) {
 	var mu sync.Mutex
@@ -87,7 +100,11 @@ func TestRunThatIsShortOfTimeIsContinuedToTheSameEnd(t *testing.T) {
 			})
 			s.users(300, object{"trial": true})
 			text, lines := mixed()
-			var payload any = object{"source": s.file("rows.ndjson", text)}
+			name := "rows.ndjson"
+			if every == 17 || every == 150 {
+				name, text = "rows.ndjson.gz", gzipped(t, text)
+			}
+			var payload any = object{"source": s.file(name, text)}
 			s.onWrites(func(n int) {
 				if n%every == 0 {
 					s.clock.set(time.Hour - 10*time.Second) // inside the margin: no time left
