@@ -71,7 +71,8 @@ func (h here) call(ctx context.Context, name string, event []byte, log io.Writer
 	}
 	var runs jobs.Runs
 	handler, err := function.Handler(name, environment, func(config *jobs.Config) {
-		config.Store, config.Log = store, log
+		// What is remembered here no state machine finds: unfinished runs are continued here, too.
+		config.Store, config.Log, config.Continue = store, log, nil
 		runs.Collect(ctx, config)
 	})
 	if err != nil {

@@ -106,7 +106,7 @@ func printAnswer(w io.Writer, answer []byte, reports []jobs.Report) error {
 	switch {
 	case len(answer) == 0:
 		return nil
-	case answer[0] == '[':
+	case answer[0] == '[' && len(reports) > 0: // no items have none
 		newest = reports
 	case len(reports) == 1 && !isBatch(answer):
 		newest = reports[0]

@@ -150,6 +150,9 @@ func TestARunLongerThanOneInvocationIsContinued(t *testing.T) {
 	world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 40 * time.Millisecond})
 	c := process(t.Context(), t, "invoke", "sync-custom-data", "--timeout", "3s", "--event", fmt.Sprintf(`{"source":%q}`, rows),
 		"--env-file", world.EnvironmentFile(function.SyncCustomData))
+	// The variables of a deployed function: what is remembered here can only be continued here.
+	c.Env = append(c.Env, "STATE_TABLE=m2mjobs-runs",
+		"CONTINUE_STATE_MACHINE=arn:aws:states:eu-central-1:123456789012:stateMachine:m2mjobs-continue")
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); c.ProcessState.ExitCode() != exitRejected {

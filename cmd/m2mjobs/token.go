@@ -83,8 +83,10 @@ func (c *token) show(w io.Writer, asked []string, t *m2m.AccessToken) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
 	row("app (client_id)", t.ClientID)
+	row("subject (sub)", t.Subject)
 	row("resource (aud)", strings.Join(t.Audience, " "))
 	row("issuer (iss)", t.Issuer)
+	row("token id (jti)", t.ID)
 	if t.OrganizationID != "" {
 		row("organization", t.OrganizationID)
 	}
