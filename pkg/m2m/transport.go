@@ -46,11 +46,14 @@ type Transport struct {
 
 // RoundTrip implements http.RoundTripper. Besides the base's errors it returns those of Source.Token and *RejectedError.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if _, set := req.Header["Authorization"]; set {
+		return t.base().RoundTrip(req)
+	}
 	ours, err := t.isOurs(req)
 	if err != nil {
 		return nil, errors.Join(err, closeBody(req))
 	}
-	if _, set := req.Header["Authorization"]; set || !ours {
+	if !ours {
 		return t.base().RoundTrip(req)
 	}
 	ctx := req.Context()

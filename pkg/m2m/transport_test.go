@@ -121,11 +121,17 @@ func TestTheTokenGoesToItsOriginOnly(t *testing.T) {
 func TestAnAuthorizationThatIsSetIsLeft(t *testing.T) {
 	inWorld(t, logtotest.Config{}, func(w *world) {
 		a, base := w.serve(func(int, http.ResponseWriter, *http.Request) {})
-		client := &http.Client{Transport: &m2m.Transport{Source: w.source(w.config()), Origin: a.url, Base: base}}
-		req := w.request("GET", a.url, "")
-		req.Header.Set("Authorization", "Basic own")
-		w.status(client, req)
-		if a.bearer[0] != "Basic own" {
+		broken := w.config()
+		broken.Credentials = &provider{err: errors.New("no secret today")}
+		for _, transport := range []*m2m.Transport{
+			{Source: w.source(w.config()), Origin: a.url, Base: base},
+			{Source: w.source(broken), Base: base}, // needs no credentials, not even to know its origin
+		} {
+			req := w.request("GET", a.url, "")
+			req.Header.Set("Authorization", "Basic own")
+			w.status(&http.Client{Transport: transport}, req)
+		}
+		if !cmp.Equal(a.bearer, []string{"Basic own", "Basic own"}) {
 			t.Error("the request's own Authorization was replaced")
 		}
 		w.wantRequests(tokenRoute, 0)
