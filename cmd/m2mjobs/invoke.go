@@ -148,6 +148,8 @@ func verdict(answer []byte, reports []jobs.Report, err error) error {
 		switch report.Outcome {
 		case jobs.OutcomeInProgress:
 			return errors.New("another invocation is at this run")
+		case jobs.OutcomeSkipped, jobs.OutcomeQueued:
+			return fmt.Errorf("slot %s was not run: another one of its schedule is under way, m2mjobs runs shows which", report.Slot)
 		case jobs.OutcomePaused:
 			return fmt.Errorf("the job is paused: m2mjobs resume %s", report.Job)
 		case jobs.OutcomeCancelled:

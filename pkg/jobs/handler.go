@@ -31,9 +31,9 @@ func Handler[P any](job Job[P], config Config) lambda.Handler {
 // Anywhere else, where AWS_LAMBDA_RUNTIME_API is not set, it runs the job once, for a try at a terminal or a cron job.
 // The event is the first argument, as JSON; "-" reads it from standard input; without any it is {}. The run's report
 // goes to standard output (of a batch, those of its runs one after another), the log where Config.Log says. The process
-// exits with 0 when all is done, 3 when that is so but rows were rejected, and 1 when something failed, could not begin,
-// or is under way in another process. If Config.Continue is nil an unfinished run is continued in the same process,
-// until it ends. The run's context ends at SIGINT and SIGTERM; a second of them ends the process.
+// exits with 0 when all is done, 3 when that is so but rows were rejected, and 1 when something failed, was not run (the
+// job is paused, say) or is under way in another process. If Config.Continue is nil an unfinished run is continued in the
+// same process, until it ends. The run's context ends at SIGINT and SIGTERM; a second of them ends the process.
 func Start[P any](job Job[P], config Config) {
 	if err := check(job, config); err != nil {
 		slog.New(slog.NewJSONHandler(config.withDefaults().Log, nil)).Error("the job cannot start", "error", err.Error())

@@ -23,8 +23,14 @@ const serveJob = "M2MJOBS_TEST_SERVE"
 // serve is that function's main.
 func serve(which string) {
 	config := jobs.Config{Stack: "shop", Margin: 2 * time.Second}
-	if which == "wrong" {
+	switch which {
+	case "wrong":
 		config.Stack = "no stack"
+	case "paused":
+		config.Store = jobs.NewMemoryStore(time.Now)
+		if err := config.Store.Pause(context.Background(), "echo", true); err != nil {
+			config.Stack = err.Error()
+		}
 	}
 	jobs.Start(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
 		switch run.Params.Date {

@@ -14,7 +14,7 @@ import (
 // The exit codes at a terminal.
 const (
 	exitDone     = 0
-	exitFailed   = 1 // or not begun, or another process is at it
+	exitFailed   = 1 // or not run, or another process is at it
 	exitRejected = 3 // done, with rejected rows
 )
 
@@ -136,11 +136,13 @@ func (r *Runs) Reports() []Report { return r.reports }
 func exitCode(reports []Report, failed bool) int {
 	code := exitDone
 	for _, r := range reports {
-		switch {
-		case r.Outcome == OutcomeFailed || r.InProgress:
+		switch r.Outcome {
+		case OutcomeDone, OutcomeDuplicate, OutcomeUnfinished: // unfinished: Config.Continue took it
+			if r.Rejected != nil {
+				code = exitRejected
+			}
+		default:
 			return exitFailed
-		case r.Rejected != nil:
-			code = exitRejected
 		}
 	}
 	if failed {

@@ -18,13 +18,18 @@ import (
 // atTerminal is this test binary as a function's main, off Lambda.
 func atTerminal(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
+	return mainAtTerminal(t, "echo", args...)
+}
+
+func mainAtTerminal(t *testing.T, which string, args ...string) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	process := exec.CommandContext(t.Context(), self, args...)
 	process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_LAMBDA_") })
-	process.Env = append(process.Env, serveJob+"=echo")
+	process.Env = append(process.Env, serveJob+"="+which)
 	return process
 }
 
@@ -79,6 +84,18 @@ func TestStartAtATerminalRunsABatchToItsEnd(t *testing.T) {
 	}
 	if reports.More() {
 		t.Errorf("more than two reports in %s", out)
+	}
+}
+
+func TestStartAtATerminalDoesNotEndAsDoneWhatWasNotRun(t *testing.T) {
+	process := mainAtTerminal(t, "paused", `{"m2mjobs":{"schedule":"nightly","time":"2026-11-24T03:00:00Z"}}`)
+	out, err := process.Output()
+	var report jobs.Report
+	if wrong := json.Unmarshal(out, &report); wrong != nil || report.Outcome != jobs.OutcomePaused {
+		t.Errorf("outcome %q, %v", report.Outcome, wrong)
+	}
+	if code := process.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("exit code %d (%v), want 1", code, err)
 	}
 }
 
