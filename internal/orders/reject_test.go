@@ -97,6 +97,9 @@ func TestCustomersThatCannotBeRightAreRejected(t *testing.T) {
 	for want, change := range map[string]func(*shop.Customer){
 		"its e-mail address is none":                            func(c *shop.Customer) { c.Email = "c2" },
 		"e-mail address is none":                                func(c *shop.Customer) { c.Email = "c2\x00@example.com" },
+		"-mail address is none":                                 func(c *shop.Customer) { c.Email = "c2@example" },
+		"mail address is none":                                  func(c *shop.Customer) { c.Email = "c2@example." },
+		"address is none":                                       func(c *shop.Customer) { c.Email = "c2@shop@example.com" },
 		"spentCents cannot be: want at least one order":         func(c *shop.Customer) { c.Orders = 0 },
 		"no fewer items than orders":                            func(c *shop.Customer) { c.Items = 0 },
 		"no sum below zero":                                     func(c *shop.Customer) { c.SpentCents = -1 },

@@ -19,12 +19,15 @@ var (
 )
 
 // What one of the comma-separated parts of a field may be.
-var (
-	rangePattern = regexp.MustCompile(`^([0-9A-Z]+)-([0-9A-Z]+)(/.+)?$`)
-	dayPattern   = regexp.MustCompile(`^([1-7]|[A-Z]{3})(-([1-7]|[A-Z]{3}))?(/([1-7]))?$`)
-	lastPattern  = regexp.MustCompile(`^([1-7]|[A-Z]{3})L$`)
-	nthPattern   = regexp.MustCompile(`^([1-7]|[A-Z]{3})#([1-5])$`)
+const (
+	rangePattern = `^([0-9A-Z]+)-([0-9A-Z]+)(/.+)?$`
+	dayPattern   = `^([1-7]|[A-Z]{3})(-([1-7]|[A-Z]{3}))?(/([1-7]))?$`
+	lastPattern  = `^([1-7]|[A-Z]{3})L$`
+	nthPattern   = `^([1-7]|[A-Z]{3})#([1-5])$`
 )
+
+// submatch compiles a pattern when it is needed: kept in a variable, every start of a function would pay for it.
+func submatch(pattern, s string) []string { return regexp.MustCompile(pattern).FindStringSubmatch(s) }
 
 // parseCron reads the six fields as AWS writes them. The library's differ: its days of the week begin with 0, it takes
 // ? for *, and both day fields together as "either".
@@ -69,7 +72,7 @@ func checkField(name, field string) error {
 		if part == "" {
 			return fmt.Errorf("%s %q: a comma with nothing beside it", name, field)
 		}
-		m := rangePattern.FindStringSubmatch(part)
+		m := submatch(rangePattern, part)
 		if m == nil || name == "day-of-week" {
 			continue
 		}
@@ -113,18 +116,18 @@ func libraryDay(part string) ([]string, error) {
 	if part == "L" {
 		return []string{"SAT"}, nil // the last of the week
 	}
-	if m := lastPattern.FindStringSubmatch(part); m != nil {
+	if m := submatch(lastPattern, part); m != nil {
 		day, err := weekday(m[1])
 		return []string{dayNames[day] + "L"}, err
 	}
-	if m := nthPattern.FindStringSubmatch(part); m != nil {
+	if m := submatch(nthPattern, part); m != nil {
 		day, err := weekday(m[1])
 		return []string{dayNames[day] + "#" + m[2]}, err
 	}
 	if rest, ok := strings.CutPrefix(part, "*/"); ok {
 		part = "SUN-SAT/" + rest
 	}
-	m := dayPattern.FindStringSubmatch(part)
+	m := submatch(dayPattern, part)
 	if m == nil {
 		return nil, fmt.Errorf("%q: want 1-7 or SUN-SAT, ranges of them, L or #", part)
 	}

@@ -14,9 +14,6 @@ func (s *Store) failed(doing string, err error) error {
 	return fmt.Errorf("%s: table %s: %s%w", doing, s.table, mend(err), err)
 }
 
-// deniedAction finds the action in the message of an AccessDeniedException: that of a transaction is not known otherwise.
-var deniedAction = regexp.MustCompile(`dynamodb:[A-Za-z]+`)
-
 // mend says what to do about the errors that a new deployment meets.
 func mend(err error) string {
 	if errors.As(err, new(*types.ResourceNotFoundException)) {
@@ -28,7 +25,8 @@ func mend(err error) string {
 	}
 	switch api.ErrorCode() {
 	case "AccessDeniedException":
-		if action := deniedAction.FindString(api.ErrorMessage()); action != "" {
+		// The action of a transaction is not known otherwise.
+		if action := regexp.MustCompile(`dynamodb:[A-Za-z]+`).FindString(api.ErrorMessage()); action != "" {
 			return "the role needs " + action + " on it: "
 		}
 		return "the role needs the actions that the package jobs/dynamodb lists: "

@@ -104,15 +104,14 @@ func (s *starter) failed(err error) error {
 	return fmt.Errorf("state machine %s: %s%w", s.arn, mend(err), err)
 }
 
-var deniedAction = regexp.MustCompile(`states:[A-Za-z]+`)
-
 // mend says what to do about the errors that a new deployment meets.
 func mend(err error) string {
 	if errors.As(err, new(*types.StateMachineDoesNotExist)) {
 		return "there is none of this ARN (from CONTINUE_STATE_MACHINE): "
 	}
 	if api := smithy.APIError(nil); errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException" {
-		return "the function's role needs " + deniedAction.FindString(api.ErrorMessage()) + " on it or on its executions: "
+		action := regexp.MustCompile(`states:[A-Za-z]+`).FindString(api.ErrorMessage())
+		return "the function's role needs " + action + " on it or on its executions: "
 	}
 	return ""
 }
