@@ -31,6 +31,10 @@ ARGS ?=
 
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK := .tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
+GOSEC_VERSION := v2.30.0
+GOSEC := .tools/gosec-$(GOSEC_VERSION)/gosec
+CYCLONEDX_VERSION := v1.10.0
+CYCLONEDX := .tools/cyclonedx-$(CYCLONEDX_VERSION)/cyclonedx-gomod
 SAM := .tools/sam/bin/sam
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/.tools/sam-home
@@ -101,6 +105,10 @@ test-iam: tools ## Take out each action of the functions' roles, one at a time, 
 	@sh tools/gotest.sh .tools/test-iam.log -count=1 -timeout 20m -tags 'e2e iam' -run 'TestEveryStatementIsNeeded|TestPolicyWithout' ./e2e
 	@sh tools/leaks.sh .tools/test-iam.log && sh tools/summary.sh .tools/test-iam.log
 
+.PHONY: audit
+audit: $(GOSEC) $(CYCLONEDX) ## Security lint, each bootstrap built twice with the same bytes, and what it is made of (bin/*.cdx.json)
+	@sh tools/audit.sh $(GOSEC) $(CYCLONEDX)
+
 .PHONY: tools
 tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/checkov/pin .tools/oidc/pin .tools/logto-api/pin ## Install what the tests need, at pinned versions, under .tools/
 
@@ -122,6 +130,12 @@ build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunctio
 # is done again from nothing.
 $(STATICCHECK):
 	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+$(GOSEC):
+	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install github.com/securego/gosec/v2/cmd/gosec@$(GOSEC_VERSION)
+
+$(CYCLONEDX):
+	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 
 .tools/sam/pin .tools/ministack/pin .tools/checkov/pin: .tools/%/pin: tools/%.txt
 	rm -rf .tools/$*

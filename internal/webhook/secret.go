@@ -36,7 +36,7 @@ func (s Secret) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"hookId": s.HookID})
 }
 
-const secretForm = `{"signingKey": "...", "hookId": "..."}, both from the webhook's page in Logto's console`
+const secretForm = `{"signingKey": "...", "hookId": "..."}, both from the webhook's page in Logto's console` // #nosec G101 -- a form
 
 // maxSecret is the size limit of a secret in Secrets Manager (AWS Secrets Manager quotas).
 const maxSecret = 64 << 10

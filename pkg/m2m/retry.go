@@ -17,7 +17,7 @@ const maxAttempts = 4
 // clients that failed together do not come back together.
 func backoff(n int) time.Duration {
 	full := 250 * time.Millisecond << min(n-1, 6)
-	return full/2 + rand.N(full/2)
+	return full/2 + rand.N(full/2) // #nosec G404 -- jitter is no secret
 }
 
 // retryAfter reads the Retry-After header: seconds or a date (RFC 9110 section 10.2.3). Zero: it says nothing.

@@ -22,7 +22,7 @@ var errContended = errors.New("others change the same items all the time")
 // wait lets others finish before the next try.
 func wait(ctx context.Context, try int) error {
 	longest := min(10*time.Millisecond<<try, 500*time.Millisecond)
-	timer := time.NewTimer(rand.N(longest))
+	timer := time.NewTimer(rand.N(longest)) // #nosec G404 -- jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:
