@@ -8,8 +8,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 )
@@ -35,6 +42,48 @@ func TestRunbookHasEveryAlarm(t *testing.T) {
 		if !bytes.Contains(runbook, []byte("`"+string(alarm[1])+"`")) {
 			t.Errorf("docs/runbook.md does not say what to do about %s", alarm[1])
 		}
+	}
+}
+
+// The store's own tests make the table that its package comment describes, and what a request costs there depends on it.
+func TestDeployedTableIsThatOfPackageDynamodb(t *testing.T) {
+	config := awsConfig(t, shared.aws.Root())
+	newTable(t, config, "described")
+	client := dynamodb.NewFromConfig(config)
+	describe := func(name string) *types.TableDescription {
+		t.Helper()
+		out, err := client.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(out.Table.AttributeDefinitions, func(a, b types.AttributeDefinition) int {
+			return strings.Compare(*a.AttributeName, *b.AttributeName)
+		})
+		return out.Table
+	}
+	want, got := describe("described"), describe(shared.stack.outputs["RunsTableName"])
+	if len(got.GlobalSecondaryIndexes) != 1 {
+		t.Fatalf("%d indexes", len(got.GlobalSecondaryIndexes))
+	}
+	type table struct {
+		Attributes      []types.AttributeDefinition
+		Keys, IndexKeys []types.KeySchemaElement
+		Index           string
+		Projection      types.ProjectionType
+	}
+	of := func(d *types.TableDescription) table {
+		i := d.GlobalSecondaryIndexes[0]
+		return table{d.AttributeDefinitions, d.KeySchema, i.KeySchema, *i.IndexName, i.Projection.ProjectionType}
+	}
+	if diff := cmp.Diff(of(want), of(got), cmpopts.IgnoreUnexported(types.AttributeDefinition{}, types.KeySchemaElement{})); diff != "" {
+		t.Errorf("the table (-comment +template):\n%s", diff)
+	}
+	ttl, err := client.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: got.TableName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := ttl.TimeToLiveDescription; aws.ToString(d.AttributeName) != "expires" || d.TimeToLiveStatus != types.TimeToLiveStatusEnabled {
+		t.Errorf("items expire by %s: %s", aws.ToString(d.AttributeName), d.TimeToLiveStatus)
 	}
 }
 

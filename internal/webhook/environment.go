@@ -105,7 +105,7 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 		return nil, err
 	}
 	clients := &clients{}
-	receiver := NewReceiver(Config{Secret: v.secret(clients), Bus: clients.eventBridge, BusName: v.bus, Fields: v.fields, Log: log})
+	receiver := NewReceiver(Config{Secret: v.secret(clients), Bus: clients.eventBridge, BusName: v.bus, Fields: v.fields, Stack: v.stack, Log: log})
 	source, transport, err := v.access(clients)
 	if err != nil {
 		return nil, &function.ConfigError{Function: Name, Problems: []string{err.Error()}}
@@ -115,7 +115,6 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 		Endpoint: source.Endpoint,
 		Client:   &http.Client{Transport: transport},
 		Store:    store,
-		Stack:    v.stack,
 	})
 	return &handler{receiver, jobs.Handler(repair, jobs.Config{
 		Stack: v.stack, Store: store, Settle: source.Wait, Log: log,

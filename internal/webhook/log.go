@@ -31,7 +31,7 @@ type metricSet struct {
 // not in it.
 func (r *Receiver) report(ctx context.Context, v verdict, took time.Duration) {
 	attributes := []slog.Attr{
-		slog.String("job", Name), slog.String("outcome", string(v.outcome)), slog.Int("status", v.status), slog.Int("bytes", v.bytes),
+		slog.String("stack", r.stack), slog.String("job", Name), slog.String("outcome", string(v.outcome)), slog.Int("status", v.status), slog.Int("bytes", v.bytes),
 	}
 	if l, ok := lambdacontext.FromContext(ctx); ok {
 		attributes = append(attributes, slog.String("requestId", l.AwsRequestID))
@@ -43,7 +43,7 @@ func (r *Receiver) report(ctx context.Context, v verdict, took time.Duration) {
 	if v.reason != "" {
 		attributes = append(attributes, slog.String("reason", v.reason))
 	}
-	set := metricSet{Namespace: namespace, Dimensions: [][]string{{"job"}}}
+	set := metricSet{Namespace: namespace, Dimensions: [][]string{{"stack", "job"}}}
 	for _, o := range []outcome{accepted, echo, refused, failed} {
 		count := 0
 		if o == v.outcome {

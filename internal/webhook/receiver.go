@@ -34,6 +34,9 @@ type Config struct {
 	BusName string
 	// Fields are the fields of the user that go on the bus. Nil: none.
 	Fields []string
+	// Stack is the deployment's name, as in jobs.Config: a dimension of the metrics, and part of what Repair remembers. Empty:
+	// "local".
+	Stack string
 	// Log is where each delivery's line goes. Nil: os.Stderr.
 	Log io.Writer
 	// Now is the wall clock. Nil: time.Now.
@@ -44,6 +47,7 @@ type Config struct {
 type Receiver struct {
 	keeper *keeper
 	bus    *bus
+	stack  string
 	log    *slog.Logger
 	now    func() time.Time
 	isEcho func(*delivery) bool
@@ -57,9 +61,13 @@ func NewReceiver(c Config) *Receiver {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Stack == "" {
+		c.Stack = "local"
+	}
 	return &Receiver{
 		keeper: &keeper{read: c.Secret, now: c.Now},
 		bus:    &bus{name: c.BusName, fields: c.Fields, connect: c.Bus},
+		stack:  c.Stack,
 		log:    slog.New(slog.NewJSONHandler(c.Log, nil)),
 		now:    c.Now,
 		isEcho: (*delivery).isEcho,

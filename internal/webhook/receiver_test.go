@@ -280,12 +280,12 @@ func TestADeliveryIsOneLineWithItsMetrics(t *testing.T) {
 	}
 	wants := []map[string]any{
 		{
-			"level": "INFO", "msg": "delivery", "job": "logto-webhook", "outcome": "accepted", "status": 200.0, "requestId": "request-1",
+			"level": "INFO", "msg": "delivery", "stack": "local", "job": "logto-webhook", "outcome": "accepted", "status": 200.0, "requestId": "request-1",
 			"event": "User.Created", "hookId": "afj1o9t9avj9z1wgilmaj", "userId": "u1",
 			"deliveries_accepted": 1.0, "deliveries_echo": 0.0, "deliveries_refused": 0.0, "deliveries_failed": 0.0,
 		},
 		{
-			"level": "WARN", "msg": "delivery", "job": "logto-webhook", "outcome": "refused", "status": 401.0, "requestId": "request-1",
+			"level": "WARN", "msg": "delivery", "stack": "local", "job": "logto-webhook", "outcome": "refused", "status": 401.0, "requestId": "request-1",
 			"event": nil, "hookId": nil, "userId": nil, "delivery": nil,
 			"deliveries_accepted": 0.0, "deliveries_echo": 0.0, "deliveries_refused": 1.0, "deliveries_failed": 0.0,
 		},
@@ -306,7 +306,11 @@ func TestADeliveryIsOneLineWithItsMetrics(t *testing.T) {
 		if err := json.Unmarshal([]byte(lines[i]), &metrics); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range metrics.AWS.CloudWatchMetrics[0].Metrics {
+		set := metrics.AWS.CloudWatchMetrics[0]
+		if want := [][]string{{"stack", "job"}}; !cmp.Equal(set.Dimensions, want) {
+			t.Errorf("dimensions %q, want %q", set.Dimensions, want)
+		}
+		for _, m := range set.Metrics {
 			if _, ok := got[m.Name].(float64); !ok {
 				t.Errorf("the metric %s has no value", m.Name)
 			}

@@ -30,8 +30,6 @@ type RepairConfig struct {
 	Client *http.Client
 	// Store remembers which deliveries were repaired. Required. If it is lost, what is in the recent logs is put again.
 	Store jobs.Store
-	// Stack is the deployment's name, as in jobs.Config. Empty: "local".
-	Stack string
 }
 
 // RepairParams are the parameters of a repair.
@@ -144,7 +142,7 @@ func (r *Receiver) repair(ctx context.Context, c RepairConfig, run *jobs.Run[Rep
 	if r.isEcho(d) {
 		return "echoes", nil
 	}
-	slot := strings.Join([]string{c.stack(), Name, "delivery", d.digest}, "/")
+	slot := strings.Join([]string{r.stack, Name, "delivery", d.digest}, "/")
 	if run.Params.DryRun {
 		record, err := c.Store.Get(ctx, slot)
 		switch {
@@ -173,11 +171,4 @@ func (r *Receiver) repair(ctx context.Context, c RepairConfig, run *jobs.Run[Rep
 		return "", errors.Join(putErr, err)
 	}
 	return "repaired", putErr
-}
-
-func (c RepairConfig) stack() string {
-	if c.Stack == "" {
-		return "local"
-	}
-	return c.Stack
 }

@@ -161,7 +161,7 @@
 // for [Config].Report, and in one log line ("msg": "report"), there without the contents of rejected rows, which may be
 // personal. Log lines are JSON with job, runId, slot and requestId. A panic fails the run; its stack is in the log alone.
 //
-// Beside the report stands one line in CloudWatch's embedded metric format, with the job as the only dimension:
+// Beside the report stands one line in CloudWatch's embedded metric format, with stack and job as its dimensions:
 // finished, failed, unfinished, duplicate, inProgress (0 or 1), duration, requests, retries, tokens, secretReads,
 // throttled, waited, rejected, and the job's counts, up to 100 in all; and skipped, queued, paused or cancelled, when
 // that is the outcome. They are this attempt's, and of one that is continued those at its last checkpoint, so that their

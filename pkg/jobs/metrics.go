@@ -54,8 +54,8 @@ func metricName(count string) string {
 	return clipName(strings.Join(parts, "_"))
 }
 
-// write writes one line in CloudWatch's embedded metric format. Only the job is a dimension: each value of a dimension
-// is a metric that is paid for; ids are properties, to search by.
+// write writes one line in CloudWatch's embedded metric format. Stack and job are its dimensions, so that one stack's alarms are
+// not kept quiet by another's runs. Each value of a dimension is a metric that is paid for; ids are properties, to search by.
 func (m metrics) write(a *attempt) error {
 	is := func(o Outcome) int64 {
 		if m.outcome == o {
@@ -64,7 +64,7 @@ func (m metrics) write(a *attempt) error {
 		return 0
 	}
 	values := map[string]any{
-		"job": a.job, "runId": a.id, "slot": a.slot, "requestId": a.call.requestID, "outcome": m.outcome, "_aws": nil,
+		"stack": a.config.Stack, "job": a.job, "runId": a.id, "slot": a.slot, "requestId": a.call.requestID, "outcome": m.outcome, "_aws": nil,
 	}
 	var defined []metric
 	define := func(name, unit string, value int64) {
@@ -110,7 +110,7 @@ func (m metrics) write(a *attempt) error {
 	values["_aws"] = map[string]any{
 		"Timestamp": m.at.UnixMilli(),
 		"CloudWatchMetrics": []any{map[string]any{
-			"Namespace": a.config.Namespace, "Dimensions": [][]string{{"job"}}, "Metrics": defined,
+			"Namespace": a.config.Namespace, "Dimensions": [][]string{{"stack", "job"}}, "Metrics": defined,
 		}},
 	}
 	line, err := json.Marshal(values)

@@ -94,10 +94,10 @@ func TestARunEndsInOneReportAndOneMetricsLine(t *testing.T) {
 			"_aws": map[string]any{
 				"Timestamp": float64(began.Add(1500 * time.Millisecond).UnixMilli()),
 				"CloudWatchMetrics": []any{map[string]any{
-					"Namespace": "shop/jobs", "Dimensions": []any{[]any{"job"}}, "Metrics": definitions,
+					"Namespace": "shop/jobs", "Dimensions": []any{[]any{"stack", "job"}}, "Metrics": definitions,
 				}},
 			},
-			"job": "echo", "runId": report.RunID, "slot": report.Slot, "requestId": "r1", "outcome": "done",
+			"stack": "shop", "job": "echo", "runId": report.RunID, "slot": report.Slot, "requestId": "r1", "outcome": "done",
 			"finished": 1.0, "failed": 0.0, "unfinished": 0.0, "duplicate": 0.0, "inProgress": 0.0, "duration": 1500.0,
 			"requests": 5.0, "retries": 2.0, "tokens": 2.0, "secretReads": 1.0, "throttled": 2.0, "waited": 300.0, "rejected": 1.0,
 			"changed": 10.0, "count_requests": 77.0, "un_changed": 5.0,
