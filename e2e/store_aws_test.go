@@ -19,7 +19,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -45,22 +44,7 @@ func storePolicy(table, actions string) string {
 // newTable makes the table of package dynamodb's comment.
 func newTable(t testing.TB, root aws.Config, name string) {
 	t.Helper()
-	text, hash, sort := types.ScalarAttributeTypeS, types.KeyTypeHash, types.KeyTypeRange
-	_, err := sdk.NewFromConfig(root).CreateTable(t.Context(), &sdk.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{
-			{AttributeName: aws.String("pk"), AttributeType: text}, {AttributeName: aws.String("sk"), AttributeType: text},
-			{AttributeName: aws.String("gsi1pk"), AttributeType: text}, {AttributeName: aws.String("gsi1sk"), AttributeType: text},
-		},
-		KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("pk"), KeyType: hash}, {AttributeName: aws.String("sk"), KeyType: sort}},
-		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
-			IndexName:  aws.String("gsi1"),
-			KeySchema:  []types.KeySchemaElement{{AttributeName: aws.String("gsi1pk"), KeyType: hash}, {AttributeName: aws.String("gsi1sk"), KeyType: sort}},
-			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
-		}},
-	})
-	// The SDK sends it twice if the first answer was lost. AWS answers the same then.
-	if err != nil && !errors.As(err, new(*types.ResourceInUseException)) {
+	if err := emulator.NewTable(t.Context(), root, name); err != nil {
 		t.Fatal(err)
 	}
 }
