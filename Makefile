@@ -116,18 +116,15 @@ tools: $(STATICCHECK) .tools/sam/pin .tools/ministack/pin .tools/checkov/pin .to
 clean: ## Remove what was built; .tools/ stays (rm -r .tools removes that)
 	rm -rf bin out .aws-sam .tools/test.log
 
-# What `sam build` calls for a function with BuildMethod: makefile. -buildvcs=false: the same source gives the same bytes.
-.PHONY: build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunction
-build-SyncCustomDataFunction: FUNCTION := sync-custom-data
-build-DailyOrdersFunction: FUNCTION := daily-orders
-build-LogtoWebhookFunction: FUNCTION := logto-webhook
-build-SyncCustomDataFunction build-DailyOrdersFunction build-LogtoWebhookFunction:
+# What `sam build` calls for a function with BuildMethod: makefile: DailyOrdersFunction is functions/daily-orders.
+# -buildvcs=false: the same source gives the same bytes.
+build-%Function:
 	$(if $(GOARCH_OF_$(ARCH)),,$(error ARCH=$(ARCH): use arm64 or x86_64))
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_OF_$(ARCH)) go build -trimpath -buildvcs=false -tags lambda.norpc,timetzdata \
-		-ldflags='-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$(FUNCTION)
+		-ldflags='-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$$(echo $* | sed 's/\(.\)\([A-Z]\)/\1-\2/g' | tr A-Z a-z)
 
-# The tools. Each has a file `pin`, written last: an installation that was interrupted, or whose pin has changed since,
-# is done again from nothing.
+# The tools. Each has a file `pin`, a copy of what pins it, written last: an installation that was interrupted, or whose pin is
+# another since, is done again from nothing. What counts is what stands in it: a fresh checkout's files are always newer.
 $(STATICCHECK):
 	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 
@@ -137,15 +134,11 @@ $(GOSEC):
 $(CYCLONEDX):
 	GOBIN='$(CURDIR)/$(@D)' GOFLAGS= go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 
-.tools/sam/pin .tools/ministack/pin .tools/checkov/pin: .tools/%/pin: tools/%.txt
-	rm -rf .tools/$*
-	python3 -m venv .tools/$*
-	.tools/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	cp $< $@
+.PHONY: pins
+.tools/sam/pin .tools/ministack/pin .tools/checkov/pin: .tools/%/pin: pins
+	@cmp -s tools/$*.txt $@ || { set -ex; rm -rf .tools/$*; python3 -m venv .tools/$*; \
+		.tools/$*/bin/pip install --quiet --disable-pip-version-check --requirement tools/$*.txt; cp tools/$*.txt $@; }
 
-.tools/oidc/pin .tools/logto-api/pin: .tools/%/pin: tools/%/package.json tools/%/package-lock.json
-	rm -rf .tools/$*
-	mkdir -p .tools/$*
-	cp $^ .tools/$*/
-	cd .tools/$* && npm ci --no-audit --no-fund --loglevel=error
-	cp tools/$*/package-lock.json $@
+.tools/oidc/pin .tools/logto-api/pin: .tools/%/pin: pins
+	@cmp -s tools/$*/package-lock.json $@ || { set -ex; rm -rf .tools/$*; mkdir -p .tools/$*; cp tools/$*/package*.json .tools/$*/; \
+		(cd .tools/$* && npm ci --no-audit --no-fund --loglevel=error); cp tools/$*/package-lock.json $@; }
