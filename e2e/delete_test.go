@@ -45,8 +45,13 @@ var parts = []string{
 	"AWS::SNS::Subscription", "AWS::Lambda::EventSourceMapping", "AWS::Events::Rule",
 }
 
-func TestDeletedStackLeavesNothingButABucketWithData(t *testing.T) {
+func TestDeletedStackWithAJobOfOnesOwnLeavesNothingButABucketWithData(t *testing.T) {
 	const stack = "gone"
+	template, environment := ownTemplate(t)
+	built, err := emulator.SAMBuild(t.TempDir(), template, environment)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name string
 		data bool
@@ -56,12 +61,16 @@ func TestDeletedStackLeavesNothingButABucketWithData(t *testing.T) {
 		{"with data", true, "which holds data"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// The parameters that the stack of the other tests has not, so that these parts of the template are deployed, too.
-			err := shared.aws.Deploy(t.Context(), shared.built, stack, map[string]string{
-				"ShopUrl": "https://shop.example.com", "AlarmEmail": "alarms@example.com", "ReservedConcurrency": "2", "RepairState": "ENABLED",
+			// The parameters that the stack of the other tests has not, so that these parts of the template are deployed, too; and a job
+			// of one's own.
+			parameters := map[string]string{
+				"ShopUrl": shared.stack.shop.URL, "AlarmEmail": "alarms@example.com", "ReservedConcurrency": "2", "RepairState": "ENABLED",
 				"LogtoResource": "https://default.logto.app/api",
-			})
-			if err != nil {
+			}
+			if test.data { // which the job writes: it has to find AWS
+				parameters["AwsEndpointUrl"] = shared.aws.URL
+			}
+			if err := shared.aws.Deploy(t.Context(), built, stack, parameters); err != nil {
 				t.Fatal(err)
 			}
 			resources, err := shared.aws.Resources(t.Context(), stack)
@@ -77,6 +86,7 @@ func TestDeletedStackLeavesNothingButABucketWithData(t *testing.T) {
 			}
 			bucket := outputs["BucketName"]
 			if test.data {
+				runOwnJob(t, stack)
 				_, err := shared.stack.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("stats/day.json"), Body: strings.NewReader("{}")})
 				if err != nil {
 					t.Fatal(err)

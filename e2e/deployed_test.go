@@ -48,6 +48,32 @@ func (s *stack) schedule(t *testing.T, name string) *scheduler.GetScheduleOutput
 	return schedule
 }
 
+// chainSlot is the slot that the schedule of the chain's test fires for.
+const chainSlot = "1997-03-25T02:15:00Z"
+
+// fire has EventBridge Scheduler start daily-orders by two schedules that fire once: for a slot, and with the Input as it was
+// deployed, in which the emulator does not put anything. Both at the same time, as its clock ticks every ten seconds.
+func (s *stack) fire(t *testing.T) {
+	t.Helper()
+	s.fired.Do(func() {
+		target := *s.schedule(t, function.DailyOrders).Target
+		soon := time.Now().UTC().Add(time.Second).Format("2006-01-02T15:04:05")
+		for name, input := range map[string]*string{
+			"chain": aws.String(string(s.slot(t, function.DailyOrders, chainSlot))), "literal": target.Input,
+		} {
+			target.Input = input
+			_, err := s.scheduler.CreateSchedule(t.Context(), &scheduler.CreateScheduleInput{
+				Name: s.name(name), ScheduleExpression: aws.String("at(" + soon + ")"), Target: &target,
+				FlexibleTimeWindow:    &types.FlexibleTimeWindow{Mode: types.FlexibleTimeWindowModeOff},
+				ActionAfterCompletion: types.ActionAfterCompletionDelete,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // versions is how often a key was written.
 func (s *stack) versions(t *testing.T, key string) int {
 	t.Helper()
@@ -72,7 +98,7 @@ func TestDeployedChainGoesFromTheScheduleToTheTenant(t *testing.T) {
 	s := shared.stack
 	s.showLog(t, function.DailyOrders)
 	s.showLog(t, function.SyncCustomData)
-	s.send(t, function.DailyOrders, s.slot(t, function.DailyOrders, "1997-03-25T02:15:00Z"))
+	s.fire(t)
 	w := &world{orders: s.orders}
 	want := plain(t, w.totals())
 	eventually(t, 30*time.Second, "the totals of all customers at the tenant", func() bool {
@@ -87,7 +113,7 @@ func TestDeployedChainGoesFromTheScheduleToTheTenant(t *testing.T) {
 			t.Errorf("%s was written %d times, want once", key, n)
 		}
 	}
-	slot := "e2e/daily-orders/e2e-daily-orders/1997-03-25T02:15:00Z"
+	slot := "e2e/daily-orders/e2e-daily-orders/" + chainSlot
 	done := s.reports(t, function.DailyOrders, func(r jobs.Report) bool { return r.Slot == slot })
 	if len(done) != 1 || done[0].Outcome != jobs.OutcomeDone || done[0].Counts["orders"] != 60 {
 		t.Errorf("reports of %s in the log: %+v", slot, done)
@@ -112,16 +138,9 @@ func TestDeployedSlotThatIsDeliveredTwiceRunsOnce(t *testing.T) {
 
 func TestDeployedLiteralTextOfTheSchedulerIsNamedInTheError(t *testing.T) {
 	s := shared.stack
-	// The emulator does not put anything into the Input, which on AWS would be the fault of whoever wrote the Input.
+	// On AWS it would be the fault of whoever wrote the Input.
+	s.fire(t)
 	schedule := s.schedule(t, function.DailyOrders)
-	soon := time.Now().UTC().Add(time.Second).Format("2006-01-02T15:04:05")
-	_, err := s.scheduler.CreateSchedule(t.Context(), &scheduler.CreateScheduleInput{
-		Name: s.name("literal"), ScheduleExpression: aws.String("at(" + soon + ")"), Target: schedule.Target,
-		FlexibleTimeWindow: &types.FlexibleTimeWindow{Mode: types.FlexibleTimeWindowModeOff}, ActionAfterCompletion: types.ActionAfterCompletionDelete,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const says = `schedule is the literal text "<aws.scheduler.schedule-arn>"`
 	literal := func(r jobs.Report) bool { return r.Outcome == jobs.OutcomeFailed && strings.Contains(r.Error, says) }
 	eventually(t, 30*time.Second, "the error of the slot that fired", func() bool { return len(s.reports(t, function.DailyOrders, literal)) > 0 })
@@ -343,8 +362,7 @@ func TestDeployedFunctionTakesAChangedSecretWhileItIsWarm(t *testing.T) {
 		t.Fatalf("the second invocation read the secret %d times: it is not warm", r.SecretReads)
 	}
 	secret := s.tenant.AddSecret(app.ID, logtotest.Secret{Name: "next"})
-	err := s.putSecret(t.Context(), stackName+"/sync-custom-data", map[string]string{"endpoint": s.tenant.URL, "appId": app.ID, "appSecret": secret.Value})
-	if err != nil {
+	if err := s.putApp(t.Context(), stackName+"/sync-custom-data", logtotest.App{ID: app.ID, Secret: secret.Value}); err != nil {
 		t.Fatal(err)
 	}
 	s.tenant.DeleteSecret(app.ID, "Default secret")

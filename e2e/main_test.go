@@ -57,7 +57,7 @@ func runTests(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if shared.built, err = emulator.SAMBuild(dir); err != nil {
+	if shared.built, err = emulator.SAMBuild(dir, "", nil); err != nil {
 		return 1, err
 	}
 	shared.bootstraps = map[string]string{

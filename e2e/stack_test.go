@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ type stack struct {
 	called  string // the stack's name
 	aws     *emulator.AWS
 	tenant  *emulator.Tenant
+	shop    *emulator.Shop
 	apps    map[string]logtotest.App
 	users   map[string]string // ids by e-mail address
 	orders  []shop.Order
@@ -62,6 +64,7 @@ type stack struct {
 	sfn       *sfn.Client
 	scheduler *scheduler.Client
 	secrets   *sdk.Client
+	fired     sync.Once // by fire
 	close     []func() error
 }
 
@@ -91,10 +94,8 @@ func deploy(ctx context.Context, in *emulator.AWS, built emulator.Built, called 
 	if s.outputs, err = in.Outputs(ctx, called); err != nil {
 		return s, err
 	}
-	for job, app := range s.apps {
-		err = errors.Join(err, s.putSecret(ctx, called+"/"+job, map[string]string{
-			"endpoint": s.tenant.URL, "appId": app.ID, "appSecret": app.Secret,
-		}))
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+		err = errors.Join(err, s.putApp(ctx, called+"/"+job, s.apps[job]))
 	}
 	return s, err
 }
@@ -104,7 +105,7 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 	if s.orders, err = cdnow.Orders(); err != nil {
 		return "", err
 	}
-	settings := emulator.TenantSettings{TokenLifetime: tokenLifetime, Resources: map[string][]string{shop.Resource: {shop.ScopeReadOrders}}}
+	settings := emulator.TenantSettings{TokenLifetime: tokenLifetime, Resources: map[string][]string{shop.Resource: {shop.ScopeReadOrders, shop.ScopeReadProducts}}}
 	for _, o := range s.orders {
 		if s.users[o.CustomerEmail] == "" {
 			id := fmt.Sprintf("user%08d", len(s.users))
@@ -115,6 +116,7 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 	management := map[string][]string{logtotest.ManagementResource: {logto.ManagementScope}}
 	for job, grants := range map[string]map[string][]string{
 		function.DailyOrders: {shop.Resource: {shop.ScopeReadOrders}}, function.SyncCustomData: management, webhook: management,
+		ownJob: {shop.Resource: {shop.ScopeReadProducts}},
 	} {
 		s.apps[job] = logtotest.App{ID: strings.ToLower(rand.Text()[:21]), Secret: "logtotestSecret" + rand.Text()[:17]}
 		settings.Apps = append(settings.Apps, emulator.TenantApp{Name: job, App: s.apps[job], Grants: grants})
@@ -123,12 +125,12 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 		return "", err
 	}
 	s.close = append(s.close, s.tenant.Close)
-	shop, err := emulator.StartShop(shared.surroundings, emulator.ShopSettings{Issuer: s.tenant.Issuer(), BadDay: badDay})
+	s.shop, err = emulator.StartShop(shared.surroundings, emulator.ShopSettings{Issuer: s.tenant.Issuer(), BadDay: badDay})
 	if err != nil {
 		return "", err
 	}
-	s.close = append(s.close, shop.Close)
-	return shop.URL, nil
+	s.close = append(s.close, s.shop.Close)
+	return s.shop.URL, nil
 }
 
 // Close stops tenant and shop.
@@ -138,6 +140,11 @@ func (s *stack) Close() error {
 		err = errors.Join(err, s.close[len(s.close)-1-i]())
 	}
 	return err
+}
+
+// putApp fills a function's secret.
+func (s *stack) putApp(ctx context.Context, id string, app logtotest.App) error {
+	return s.putSecret(ctx, id, map[string]string{"endpoint": s.tenant.URL, "appId": app.ID, "appSecret": app.Secret})
 }
 
 func (s *stack) putSecret(ctx context.Context, id string, value map[string]string) error {

@@ -13,38 +13,43 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
-// TestTheJobInTheReadmeWorks builds the program that the README gives for a job of one's own and runs it against the
-// demo's tenant and shop.
-func TestTheJobInTheReadmeWorks(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestTheJobOfThePageWorks builds the job of docs/your-own-job.md, where the page says it stands, and runs it against the demo's
+// tenant and shop.
+func TestTheJobOfThePageWorks(t *testing.T) {
+	page, err := os.ReadFile("../../docs/your-own-job.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(readme), "```go\npackage main\n")
-	if !found {
-		t.Fatal("the README has no program")
-	}
-	world := newWorld(t, t.TempDir(), nil)
-	program, _, _ := strings.Cut(rest, "```")
-	for placeholder, real := range map[string]string{
-		"https://shop.example.com": world.ShopURL,
-		"app.json":                 filepath.Join(world.Dir, "secrets", demo.YourJob+".json"),
-	} {
-		if !strings.Contains(program, placeholder) {
-			t.Errorf("the program does not name %s", placeholder)
-		}
-		program = strings.ReplaceAll(program, placeholder, real)
+	_, rest, found := strings.Cut(string(page), "```go\n")
+	program, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("the page has no program")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n"+program), 0o600); err != nil {
+	file, err := filepath.Abs("../../functions/count-stock/main.go")
+	if err != nil {
 		t.Fatal(err)
 	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: filepath.Join(dir, "main.go")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"main.go": program, "overlay.json": string(overlay)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	job := filepath.Join(dir, "count-stock")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", job, filepath.Join(dir, "main.go"))
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", job, "../../functions/count-stock")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+
+	world := newWorld(t, t.TempDir(), nil)
 	run := exec.CommandContext(t.Context(), job, `{"limit": 3}`)
+	for name, value := range world.Environment(demo.YourJob) {
+		run.Env = append(run.Env, name+"="+value)
+	}
 	var stderr bytes.Buffer
 	run.Stderr = &stderr
 	out, err := run.Output()

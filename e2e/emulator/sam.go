@@ -17,15 +17,19 @@ import (
 // Built is what `sam build` made.
 type Built struct{ Dir string }
 
-// SAMBuild builds the template's functions for this machine into dir.
-func SAMBuild(dir string) (Built, error) {
+// SAMBuild builds a template's functions for this machine into dir, with more environment variables. An empty template is
+// template.yaml.
+func SAMBuild(dir, template string, environment map[string]string) (Built, error) {
 	root, err := Root()
 	if err != nil {
 		return Built{}, err
 	}
 	b := Built{filepath.Join(dir, "build")}
-	_, err = runTool(context.Background(), "sam/bin/sam", dir, nil, "build", "--config-file", filepath.Join(root, "samconfig.toml"), "--config-env", "local",
-		"--template-file", filepath.Join(root, "template.yaml"), "--base-dir", root, "--build-dir", b.Dir,
+	if template == "" {
+		template = filepath.Join(root, "template.yaml")
+	}
+	_, err = runTool(context.Background(), "sam/bin/sam", dir, environment, "build", "--config-file", filepath.Join(root, "samconfig.toml"), "--config-env", "local",
+		"--template-file", template, "--base-dir", root, "--build-dir", b.Dir,
 		"--parameter-overrides", "Architecture="+Architecture())
 	return b, err
 }

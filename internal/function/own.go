@@ -1,0 +1,48 @@
+package function
+
+import (
+	"net/http"
+
+	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/schedule"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/m2m"
+)
+
+// ownVariables are what a job of one's own reads, beside those that it reads itself.
+type ownVariables struct {
+	Secret secret
+	State  state
+	Output string `env:"OUTPUT"`
+}
+
+func (v *ownVariables) secret() secret { return v.Secret }
+func (v *ownVariables) state() state   { return v.State }
+
+// NewOwn builds from its environment what a job of one's own works with: an HTTP client whose requests to the address carry
+// access tokens, and what the framework needs to know. c says what the tokens are for; their credentials are the environment's:
+//
+//	M2M_SECRET_ID            the app's secret in Secrets Manager, by name or ARN; or M2M_SECRET_FILE, a file
+//	STATE_TABLE              the DynamoDB table that remembers runs. Unset: memory
+//	CONTINUE_STATE_MACHINE   the state machine that continues unfinished runs. Unset: none does
+//	OUTPUT                   where rejected rows are kept: a directory or s3://bucket/prefix. Unset: in the report alone
+//
+// Its error is a *ConfigError, which names every variable that is missing or wrong.
+func NewOwn(name string, environment Environment, c m2m.Config, address string) (*http.Client, jobs.Config, error) {
+	v, err := load[ownVariables](name, environment)
+	if err != nil {
+		return nil, jobs.Config{}, err
+	}
+	aws := &lazyAWS{}
+	access, err := newAccess(v.Secret, aws, c, address)
+	if err != nil {
+		return nil, jobs.Config{}, &ConfigError{name, []string{err.Error()}}
+	}
+	config := access.jobsConfig(environment, name, files.New(aws.s3), v.Output)
+	if v.Output == "" {
+		config.Keep = nil
+	}
+	config.Slots = schedule.Times
+	aws.keepState(&config, v.State)
+	return access.client, config, nil
+}
