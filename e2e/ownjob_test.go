@@ -79,8 +79,8 @@ func runOwnJob(t *testing.T, called string) {
 		if err := json.Unmarshal(out.Payload, &r); err != nil {
 			t.Fatalf("%v: %s", err, out.Payload)
 		}
-		if r.Outcome != want || r.Counts["products"] != 100 || r.Slot != fmt.Sprintf("%[1]s/count-stock/%[1]s-count-stock/2026-11-23T06:00:00Z", called) {
-			t.Errorf("the page's job: %s, want %s and 100 products", out.Payload, want)
+		if r.Outcome != want || r.Counts["products"] != 3 || r.Slot != fmt.Sprintf("%[1]s/count-stock/%[1]s-count-stock/2026-11-23T06:00:00Z", called) {
+			t.Errorf("the page's job: %s, want %s and the 3 products that the shop has", out.Payload, want)
 		}
 	}
 }
