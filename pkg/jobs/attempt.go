@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -76,11 +77,11 @@ func (h *handler[P]) attempt(c *call, e entry) *attempt {
 
 // identify renews the log once id or slot are known.
 func (a *attempt) identify() {
-	a.log = a.logger(a.config.LogLevel)
+	a.log = a.logger(a.config.Log, a.config.LogLevel)
 }
 
-func (a *attempt) logger(level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(a.config.Log, &slog.HandlerOptions{Level: level})).With(
+func (a *attempt) logger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})).With(
 		"job", a.job, "runId", a.id, "slot", a.slot, "requestId", a.call.requestID)
 }
 

@@ -86,7 +86,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// lineWriter writes one whole line at a time.
+// lineWriter writes whole lines, one writer's at a time.
 type lineWriter struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ func metricName(count string) string {
 
 // write writes one line in CloudWatch's embedded metric format. Stack and job are its dimensions, so that one stack's alarms are
 // not kept quiet by another's runs. Each value of a dimension is a metric that is paid for; ids are properties, to search by.
-func (m metrics) write(a *attempt) error {
+func (m metrics) write(a *attempt, w io.Writer) error {
 	is := func(o Outcome) int64 {
 		if m.outcome == o {
 			return 1
@@ -66,7 +67,7 @@ func (m metrics) write(a *attempt) error {
 	values := map[string]any{
 		"stack": a.config.Stack, "job": a.job, "runId": a.id, "slot": a.slot, "requestId": a.call.requestID, "outcome": m.outcome, "_aws": nil,
 	}
-	var defined []metric
+	defined := make([]metric, 0, 20+len(m.counts))
 	define := func(name, unit string, value int64) {
 		defined = append(defined, metric{name, unit})
 		values[name] = value
@@ -84,21 +85,22 @@ func (m metrics) write(a *attempt) error {
 	define("throttled", "Count", m.usage.Throttled)
 	define("waited", "Milliseconds", m.usage.WaitedMS)
 	define("rejected", "Count", m.rejected)
-	own := maps.Clone(values)
 	// Each metric is paid for, so that those of the rarer outcomes are there only when they are 1.
-	for _, o := range []Outcome{OutcomeSkipped, OutcomeQueued, OutcomePaused, OutcomeCancelled} {
-		own[string(o)] = nil
-		if m.outcome == o {
-			define(string(o), "Count", 1)
-		}
+	rarer := []Outcome{OutcomeSkipped, OutcomeQueued, OutcomePaused, OutcomeCancelled}
+	if slices.Contains(rarer, m.outcome) {
+		define(string(m.outcome), "Count", 1)
 	}
+	sums := make(map[string]int64, len(m.counts))
 	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
 		safe := metricName(name)
-		if _, taken := own[safe]; taken || safe == "" {
+		_, taken := values[safe]
+		_, twice := sums[safe]
+		if safe == "" || taken && !twice || slices.Contains(rarer, Outcome(safe)) {
 			safe = "count_" + safe
+			_, twice = sums[safe]
 		}
-		if sum, twice := values[safe].(int64); twice {
-			values[safe] = sum + m.counts[name]
+		if sums[safe] += m.counts[name]; twice {
+			values[safe] = sums[safe]
 			continue
 		}
 		if len(defined) == maxMetrics {
@@ -117,7 +119,7 @@ func (m metrics) write(a *attempt) error {
 	if err != nil {
 		return fmt.Errorf("marshaling: %w", err)
 	}
-	_, err = a.config.Log.Write(append(line, '\n'))
+	_, err = w.Write(append(line, '\n'))
 	return err
 }
 

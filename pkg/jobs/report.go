@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -108,9 +109,15 @@ func (a *attempt) write(r Report, m metrics) {
 	case OutcomeUnfinished, OutcomeSkipped, OutcomePaused, OutcomeCancelled:
 		level = slog.LevelWarn
 	}
-	a.logger(slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())
-	if err := m.write(a); err != nil {
-		a.log.Error("writing the metrics", "error", err)
+	// Both in one write, because who collects the log wakes up at each.
+	var lines bytes.Buffer
+	a.logger(&lines, slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())
+	err := m.write(a, &lines)
+	if _, failed := a.config.Log.Write(lines.Bytes()); err == nil {
+		err = failed
+	}
+	if err != nil {
+		a.log.Error("writing the report and the metrics", "error", err)
 	}
 	if a.config.Report == nil {
 		return
