@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,17 +30,11 @@ type operator struct{ program, home string }
 
 func newOperator(t *testing.T) operator {
 	t.Helper()
-	root, err := emulator.Root()
+	program, err := shared.command()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := operator{filepath.Join(t.TempDir(), "m2mjobs"), t.TempDir()}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", o.program, "./cmd/m2mjobs")
-	build.Dir = root
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	return o
+	return operator{program, t.TempDir()}
 }
 
 // run gives a command for the deployed stack, and returns what it printed and its exit code.

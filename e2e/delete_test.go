@@ -46,6 +46,7 @@ var parts = []string{
 }
 
 func TestDeletedStackWithAJobOfOnesOwnLeavesNothingButABucketWithData(t *testing.T) {
+	t.Parallel()
 	const stack = "gone"
 	template, environment := ownTemplate(t)
 	built, err := emulator.SAMBuild(t.TempDir(), template, environment)

@@ -127,6 +127,7 @@ func (w *world) totals() map[string]any {
 }
 
 func TestDayGoesFromTheShopThroughS3ToTheTenant(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "day")
 	daily := startFunction(t, function.DailyOrders, w.environment(function.DailyOrders))
 	sync := startFunction(t, function.SyncCustomData, w.environment(function.SyncCustomData))
@@ -179,6 +180,7 @@ func plain(t *testing.T, v any) any {
 }
 
 func TestColdInvocationTakesOneTokenAndOneSecretAndAWarmOneNone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "warm")
 	rows := func(plan string) []byte {
 		return []byte(`{"rows":[{"primaryEmail":"` + w.orders[0].CustomerEmail + `","customData":{"plan":"` + plan + `"}}]}`)
@@ -200,6 +202,7 @@ func TestColdInvocationTakesOneTokenAndOneSecretAndAWarmOneNone(t *testing.T) {
 }
 
 func TestInvocationWithoutRowsAsksForNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "empty")
 	sync := startFunction(t, function.SyncCustomData, w.environment(function.SyncCustomData))
 	report(t, sync, []byte(`{"rows":[]}`))
@@ -209,6 +212,7 @@ func TestInvocationWithoutRowsAsksForNothing(t *testing.T) {
 }
 
 func TestFunctionSaysWhichSecretItMayNotRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "denied")
 	environment := w.environment(function.SyncCustomData)
 	environment["M2M_SECRET_ID"] = w.secrets[function.DailyOrders]
@@ -225,6 +229,7 @@ func TestFunctionSaysWhichSecretItMayNotRead(t *testing.T) {
 }
 
 func TestFunctionWithoutItsVariablesNamesThemAll(t *testing.T) {
+	t.Parallel()
 	daily := startFunction(t, function.DailyOrders, nil)
 	if _, err := daily.Invoke(t.Context(), []byte(`{}`)); err == nil {
 		t.Error("it ran")
@@ -237,6 +242,7 @@ func TestFunctionWithoutItsVariablesNamesThemAll(t *testing.T) {
 }
 
 func TestLogHasTheReportAndNoSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "log")
 	sync := startFunction(t, function.SyncCustomData, w.environment(function.SyncCustomData))
 	r := report(t, sync, []byte(`{"rows":[{"primaryEmail":"`+w.orders[0].CustomerEmail+`","customData":{"plan":"pro"}}]}`))
@@ -251,6 +257,7 @@ func TestLogHasTheReportAndNoSecret(t *testing.T) {
 }
 
 func TestSampleEventsAreAccepted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "m2mjobs") // the bucket's name stands in the samples
 	daily := startFunction(t, function.DailyOrders, w.environment(function.DailyOrders))
 	sync := startFunction(t, function.SyncCustomData, w.environment(function.SyncCustomData))

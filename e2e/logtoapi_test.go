@@ -79,6 +79,7 @@ func part(v any, path string) any {
 }
 
 func TestOfficialClientGetsWhatItExpectsOfEachCallOfTheTenant(t *testing.T) {
+	t.Parallel()
 	tenant := logtotest.New(t)
 	app := tenant.AddApp("official")
 	role := tenant.AddRole(logtotest.Role{Name: "may all", Scopes: map[string][]string{logtotest.ManagementResource: {"all"}}})

@@ -4,8 +4,9 @@
 // `make tools`; a missing tool fails it.
 //
 // TestDeployed…: the SAM CLI builds and deploys template.yaml into an emulator of AWS that enforces IAM, and the tests look
-// at what arrives at the tenant, in the bucket, in the queues and in the logs. The others run the same bootstraps under
-// Lambda's Runtime Interface Emulator, with a tenant, a shop and a bucket of their own.
+// at what arrives at the tenant, in the bucket, in the queues and in the logs; they share a stack and run one after the other. The
+// others run the same bootstraps under Lambda's Runtime Interface Emulator, with a tenant, a shop and a bucket of their own, or
+// need no stack, and run side by side after that.
 package e2e
 
 import (
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,6 +37,7 @@ var shared struct {
 	stack      *stack
 	// surroundings is the program of the tenant and of the shop.
 	surroundings string
+	command      func() (string, error) // the operator's command, built at its first use
 	outage       *outage
 }
 
@@ -65,9 +68,10 @@ func runTests(m *testing.M) (code int, err error) {
 		function.DailyOrders:    shared.built.Bootstrap("DailyOrdersFunction"),
 		webhook:                 shared.built.Bootstrap("LogtoWebhookFunction"),
 	}
-	if shared.surroundings, err = emulator.BuildSurroundings(dir); err != nil {
+	if shared.surroundings, err = emulator.BuildProgram(dir, "./e2e/surroundings"); err != nil {
 		return 1, err
 	}
+	shared.command = sync.OnceValues(func() (string, error) { return emulator.BuildProgram(dir, "./cmd/m2mjobs") })
 	if shared.aws, err = emulator.StartAWS(); err != nil {
 		return 1, err
 	}

@@ -75,6 +75,7 @@ func httpClient(t *testing.T) *http.Client {
 }
 
 func TestTokenOfAnAuthorizationServerThatIsNotLogtoIsVerified(t *testing.T) {
+	t.Parallel()
 	server := startOIDC(t)
 	verifier, err := m2m.NewVerifier(m2m.VerifierConfig{Issuer: server.Issuer, Audience: resource, HTTPClient: httpClient(t)})
 	if err != nil {
@@ -107,6 +108,7 @@ func TestTokenOfAnAuthorizationServerThatIsNotLogtoIsVerified(t *testing.T) {
 }
 
 func TestTokenErrorsOfAnAuthorizationServerThatIsNotLogtoAreTyped(t *testing.T) {
+	t.Parallel()
 	server := startOIDC(t)
 	good := m2m.Credentials{AppID: oidcClients[0].ID, AppSecret: oidcClients[0].Secret}
 	for name, test := range map[string]struct {
@@ -134,6 +136,7 @@ func TestTokenErrorsOfAnAuthorizationServerThatIsNotLogtoAreTyped(t *testing.T) 
 }
 
 func TestScopeThatAnAuthorizationServerDropsIsNamed(t *testing.T) {
+	t.Parallel()
 	server := startOIDC(t)
 	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: appSecret},
 		m2m.Config{Scopes: []string{"read:orders", "delete:orders"}})
@@ -148,6 +151,7 @@ func TestScopeThatAnAuthorizationServerDropsIsNamed(t *testing.T) {
 }
 
 func TestOpaqueTokenIsKeptByTheSourceAndRefusedByTheVerifier(t *testing.T) {
+	t.Parallel()
 	server := startOIDC(t)
 	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: appSecret},
 		m2m.Config{Resource: opaqueResource, Scopes: []string{"read:orders"}})
@@ -171,6 +175,7 @@ func TestOpaqueTokenIsKeptByTheSourceAndRefusedByTheVerifier(t *testing.T) {
 }
 
 func TestVerifierGoesOnWhileTheKeysAreRotated(t *testing.T) {
+	t.Parallel()
 	server := startOIDC(t)
 	newToken := func() string {
 		t.Helper()
@@ -226,6 +231,7 @@ func TestVerifierGoesOnWhileTheKeysAreRotated(t *testing.T) {
 }
 
 func TestTokenOfAnotherServerIsRefusedByTheVerifier(t *testing.T) {
+	t.Parallel()
 	server, other := startOIDC(t), startOIDC(t)
 	token, err := oidcSource(t, other, m2m.Credentials{AppID: "plain", AppSecret: appSecret}, m2m.Config{Scopes: []string{"read:orders"}}).Token(t.Context())
 	if err != nil {

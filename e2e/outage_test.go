@@ -168,6 +168,7 @@ func (o *outage) sendWork(ctx context.Context) error {
 }
 
 func TestDeployedNothingIsLostWhileTheTenantIsDownForAMinute(t *testing.T) {
+	t.Parallel()
 	o := shared.outage
 	<-o.done
 	if o.err != nil {

@@ -151,6 +151,7 @@ func wild(all []granted) []string {
 }
 
 func TestTemplateGrantsNothingByAWildcardThatHasNoReason(t *testing.T) {
+	t.Parallel()
 	template, err := emulator.Transformed()
 	if err != nil {
 		t.Fatal(err)
@@ -173,6 +174,7 @@ func TestTemplateGrantsNothingByAWildcardThatHasNoReason(t *testing.T) {
 }
 
 func TestWildcardsAreSeen(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ statement, want string }{
 		"action":            {`{"Sid":"S","Action":"s3:*","Resource":"arn"}`, "R S s3:*"},
 		"one of actions":    {`{"Action":["s3:GetObject","s3:Put*"],"Resource":"arn"}`, "R s3:Put*"},

@@ -32,6 +32,7 @@ func readSecret(name string) string {
 }
 
 func TestSecretIsReadByNameAndByARN(t *testing.T) {
+	t.Parallel()
 	name := "provider/own"
 	arn := newSecret(t, name, `{"endpoint":"https://example.com","appId":"app","appSecret":"`+appSecret+`"}`)
 	key := newUser(t, "provider-own", readSecret(name))
@@ -47,6 +48,7 @@ func TestSecretIsReadByNameAndByARN(t *testing.T) {
 }
 
 func TestSecretThatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
 	_, err := provider(t, shared.aws.Root(), "provider/none").Credentials(t.Context())
 	if !errors.As(err, new(*types.ResourceNotFoundException)) || !strings.Contains(err.Error(), "provider/none") {
 		t.Errorf("got %v, want a ResourceNotFoundException that names the secret", err)
@@ -54,6 +56,7 @@ func TestSecretThatIsNotThereIsNamed(t *testing.T) {
 }
 
 func TestSecretOfAnotherFunctionIsDeniedAndNamed(t *testing.T) {
+	t.Parallel()
 	newSecret(t, "provider/other", `{"endpoint":"https://example.com","appId":"app","appSecret":"`+appSecret+`"}`)
 	key := newUser(t, "provider-denied", readSecret("provider/mine"))
 	_, err := provider(t, key, "provider/other").Credentials(t.Context())
@@ -69,6 +72,7 @@ func TestSecretOfAnotherFunctionIsDeniedAndNamed(t *testing.T) {
 }
 
 func TestSecretWithoutAFieldIsNamedWithoutItsValue(t *testing.T) {
+	t.Parallel()
 	newSecret(t, "provider/incomplete", `{"endpoint":"https://example.com","appSecret":"`+appSecret+`"}`)
 	_, err := provider(t, shared.aws.Root(), "provider/incomplete").Credentials(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "provider/incomplete") || !strings.Contains(err.Error(), "appId") {

@@ -48,6 +48,7 @@ func continueBy(t *testing.T, key emulator.Key, machine string) func(context.Con
 }
 
 func TestARunIsContinuedByOneExecution(t *testing.T) {
+	t.Parallel()
 	client := sfn.NewFromConfig(awsConfig(t, shared.aws.Root()))
 	machine := newMachine(t, client, "continue-once")
 	handOn := continueBy(t, newUser(t, "continue-once", continuePolicy(machine)), machine)
@@ -89,6 +90,7 @@ func TestARunIsContinuedByOneExecution(t *testing.T) {
 }
 
 func TestWhatKeepsARunFromBeingContinuedIsNamed(t *testing.T) {
+	t.Parallel()
 	client := sfn.NewFromConfig(awsConfig(t, shared.aws.Root()))
 	machine := newMachine(t, client, "continue-denied")
 	c := jobs.Continuation{Job: "job", Slot: "stack/job/slot", RunID: "run"}

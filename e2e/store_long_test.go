@@ -15,6 +15,7 @@ import (
 )
 
 func TestARunOfFortyContinuationsDoesEachRowOnce(t *testing.T) {
+	t.Parallel()
 	const rows, rowsEach = 123, 3
 	newTable(t, awsConfig(t, shared.aws.Root()), "forty")
 	store, counter := countedStore(t, newUser(t, "forty", storePolicy("forty", storeFunctionActions)), "forty")
@@ -80,6 +81,7 @@ func TestARunOfFortyContinuationsDoesEachRowOnce(t *testing.T) {
 }
 
 func TestAPausedJobClaimsNothingAndItsRunsGoOn(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "paused")
 	operator, _ := countedStore(t, newUser(t, "paused-operator", storePolicy("paused", storeOperatorActions)), "paused")
 	store, counter := countedStore(t, newUser(t, "paused-function", storePolicy("paused", storeFunctionActions)), "paused")

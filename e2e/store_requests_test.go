@@ -19,6 +19,7 @@ import (
 
 // A run costs at most three requests, and one for each checkpoint.
 func TestRequestsToDynamoDBOfARun(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "requests")
 	store, counter := countedStore(t, newUser(t, "requests", storePolicy("requests", storeFunctionActions)), "requests")
 	const claim, write, read = "TransactWriteItems", "UpdateItem", "GetItem"
@@ -96,6 +97,7 @@ func TestRequestsToDynamoDBOfARun(t *testing.T) {
 }
 
 func TestWaitingSlotCostsItsGroupOneLook(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "waiting")
 	store, counter := countedStore(t, newUser(t, "waiting", storePolicy("waiting", storeFunctionActions)), "waiting")
 	claim := func(slot string) (jobs.Record, error) {
@@ -139,6 +141,7 @@ func TestWaitingSlotCostsItsGroupOneLook(t *testing.T) {
 }
 
 func TestAnAnswerThatIsLostLosesNoLease(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "answers")
 	key := newUser(t, "answers", storePolicy("answers", storeFunctionActions))
 	store, lossy := lossyStore(t, key, "answers")
@@ -165,6 +168,7 @@ func TestAnAnswerThatIsLostLosesNoLease(t *testing.T) {
 }
 
 func TestAClaimIsTriedAgainWhenTransactionsCollide(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "collide")
 	store, lossy := lossyStore(t, newUser(t, "collide", storePolicy("collide", storeFunctionActions)), "collide")
 	// As DynamoDB answers when another transaction holds the first item (API reference, TransactWriteItems, "Errors").
@@ -183,6 +187,7 @@ func TestAClaimIsTriedAgainWhenTransactionsCollide(t *testing.T) {
 }
 
 func TestLargePayloadsAreCompressedAndTooLargeOnesRefused(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "large")
 	store, counter := countedStore(t, newUser(t, "large", storePolicy("large", storeFunctionActions)), "large")
 	rows := func(n int) json.RawMessage {
@@ -242,6 +247,7 @@ func TestLargePayloadsAreCompressedAndTooLargeOnesRefused(t *testing.T) {
 }
 
 func TestRunsAreListedAndFoundAlsoOnceTheirSlotHasANewerOne(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "listed")
 	store, _ := countedStore(t, newUser(t, "listed", storePolicy("listed", storeOperatorActions)), "listed")
 	now := time.Now()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 )
 
 func TestStoreInDynamoDBDoesWhatAStoreMust(t *testing.T) {
+	t.Parallel()
 	root := awsConfig(t, shared.aws.Root())
 	operator := awsConfig(t, newUser(t, "conformance", storePolicy("conformance-*", storeOperatorActions)))
 	tables := 0
@@ -70,15 +70,10 @@ func (c *claimer) answer(t *testing.T) string {
 }
 
 func TestOfTwoProcessesThatClaimASlotExactlyOneWins(t *testing.T) {
-	root, err := emulator.Root()
+	t.Parallel()
+	program, err := emulator.BuildProgram(t.TempDir(), "./e2e/storeclaimer")
 	if err != nil {
 		t.Fatal(err)
-	}
-	program := filepath.Join(t.TempDir(), "storeclaimer")
-	build := exec.Command("go", "build", "-tags", "e2e", "-o", program, "./e2e/storeclaimer")
-	build.Dir = root
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
 	}
 	newTable(t, awsConfig(t, shared.aws.Root()), "race")
 	key := newUser(t, "race", storePolicy("race", storeFunctionActions))
@@ -120,6 +115,7 @@ func TestOfTwoProcessesThatClaimASlotExactlyOneWins(t *testing.T) {
 }
 
 func TestAHolderThatLostItsLeaseCanNeitherSaveNorFinish(t *testing.T) {
+	t.Parallel()
 	newTable(t, awsConfig(t, shared.aws.Root()), "lost")
 	key := newUser(t, "lost", storePolicy("lost", storeFunctionActions))
 	for name, group := range map[string]string{"of a schedule": "stack/job/nightly", "of an event": ""} {

@@ -21,6 +21,7 @@ import (
 )
 
 func TestRunbookHasEveryAlarm(t *testing.T) {
+	t.Parallel()
 	template, err := emulator.Transformed()
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +47,7 @@ func TestRunbookHasEveryAlarm(t *testing.T) {
 
 // The store's own tests make the table that its package comment describes, and what a request costs there depends on it.
 func TestDeployedTableIsThatOfPackageDynamodb(t *testing.T) {
+	t.Parallel()
 	config := awsConfig(t, shared.aws.Root())
 	newTable(t, config, "described")
 	client := dynamodb.NewFromConfig(config)
@@ -89,6 +91,7 @@ func TestDeployedTableIsThatOfPackageDynamodb(t *testing.T) {
 
 // The template by itself is looked at by make lint.
 func TestTemplateWithAJobOfOnesOwnIsValidWithoutAWarning(t *testing.T) {
+	t.Parallel()
 	lint, err := emulator.Tool("sam/bin/cfn-lint")
 	if err != nil {
 		t.Fatal(err)

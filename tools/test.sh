@@ -6,7 +6,7 @@ log=$1
 rm -f "$log"
 wrong=0
 sh tools/gotest.sh "$log" -race -timeout 5m ./... || wrong=1
-sh tools/gotest.sh "$log" -count=1 -timeout 5m -tags e2e ./e2e/... || wrong=1
+sh tools/gotest.sh "$log" -count=1 -timeout 10m -parallel 4 -tags e2e ./e2e/... || wrong=1
 sh tools/leaks.sh "$log" || wrong=1
 sh tools/summary.sh "$log" || wrong=1
 exit "$wrong"

@@ -19,17 +19,17 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
-// BuildSurroundings builds the program of StartTenant and StartShop into dir.
-func BuildSurroundings(dir string) (program string, err error) {
+// BuildProgram builds a program of the repository for this machine, as "./cmd/m2mjobs", into dir.
+func BuildProgram(dir, at string) (program string, err error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	program = filepath.Join(dir, "surroundings")
-	build := exec.Command("go", "build", "-tags", "e2e", "-o", program, "./e2e/surroundings")
+	program = filepath.Join(dir, filepath.Base(at))
+	build := exec.Command("go", "build", "-tags", "e2e", "-o", program, at)
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the surroundings: %w\n%s", err, output)
+		return "", fmt.Errorf("building %s: %w\n%s", at, err, output)
 	}
 	return program, nil
 }
@@ -78,7 +78,7 @@ type Tenant struct {
 	failed  error
 }
 
-// StartTenant starts one from the program that BuildSurroundings built.
+// StartTenant starts one from the program that BuildProgram built.
 func StartTenant(program string, settings TenantSettings) (*Tenant, error) {
 	t := &Tenant{program: program, settings: settings, client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
 	return t, t.start()
@@ -253,7 +253,7 @@ type Shop struct {
 	child *child
 }
 
-// StartShop starts one from the program that BuildSurroundings built.
+// StartShop starts one from the program that BuildProgram built.
 func StartShop(program string, settings ShopSettings) (*Shop, error) {
 	c, url, err := startChild(exec.Command(program, "shop"), settings)
 	if err != nil {
