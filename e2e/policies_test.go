@@ -24,6 +24,7 @@ var wildcards = map[string]string{
 	"DailyOrdersRole WriteResults ${Bucket.Arn}/rejected/*":                                                                                   "files by the run's id",
 	"SyncCustomDataRole ReadRows ${Bucket.Arn}/customers/*":                                                                                   "a file a day",
 	"SyncCustomDataRole KeepRejectedRows ${Bucket.Arn}/rejected/*":                                                                            "files by the run's id",
+	"SyncCustomDataRole KeepWhatWasThere ${Bucket.Arn}/undo/*":                                                                                "files by the run's id",
 	"SyncCustomDataRole LookAtContinued arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-continue:*": "executions by the run's id",
 	"BucketPolicy OnlyOverTLS s3:*":                                                                                                           "it denies",
 	"BucketPolicy OnlyOverTLS ${Bucket.Arn}/*":                                                                                                "it denies",
