@@ -344,6 +344,32 @@ func TestDeployedRunThatIsKilledIsTakenUpAgainFromItsCheckpoint(t *testing.T) {
 	s.nothingFailed(t)
 }
 
+func TestDeployedPlanIsAppliedAndTakenBack(t *testing.T) {
+	s := shared.stack
+	s.showLog(t, function.SyncCustomData)
+	email := s.orders[70].CustomerEmail
+	s.put(t, "customers/planned.jsonl", fmt.Sprintf(`{"primaryEmail":%q,"customData":{"planned":true}}`+"\n", email))
+	planned := s.plan(t, "customers/planned.jsonl")
+	if got := s.customData(email, "planned"); got != nil {
+		t.Errorf("planned, and written: %v", got)
+	}
+	applied := s.report(t, function.SyncCustomData, fmt.Appendf(nil, `{"action":"apply","plan":%q}`, planned))
+	if got := s.customData(email, "planned"); got != true {
+		t.Errorf("applied: %v, %+v", got, applied)
+	}
+	s.report(t, function.SyncCustomData, fmt.Appendf(nil, `{"action":"undo","run":%q}`, applied.RunID))
+	if got := s.customData(email, "planned"); got != nil {
+		t.Errorf("taken back: %v", got)
+	}
+}
+
+// plan makes a plan of a file of the stack's bucket, and returns where it is.
+func (s *stack) plan(t *testing.T, key string) string {
+	t.Helper()
+	r := s.report(t, function.SyncCustomData, fmt.Appendf(nil, `{"action":"plan","source":"s3://%s/%s"}`, s.outputs["BucketName"], key))
+	return "s3://" + s.outputs["BucketName"] + "/plans/" + r.RunID + ".plan"
+}
+
 // created is the event of S3 for an object of the stack's bucket.
 func (s *stack) created(t *testing.T, key, id string) []byte {
 	w := &world{bucket: s.outputs["BucketName"], s3: s.s3}

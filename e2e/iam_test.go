@@ -160,7 +160,27 @@ func (s *stack) exerciseSync(t *testing.T, round int) string {
 			})) > 0
 		})
 	}
-	return failed + "\n"
+	return failed + "\n" + s.exercisePlan(t, round) + "\n"
+}
+
+// exercisePlan has sync-custom-data make a plan, apply it and take it back.
+func (s *stack) exercisePlan(t *testing.T, round int) string {
+	key := fmt.Sprintf("customers/plan-%d.jsonl", round)
+	s.put(t, key, fmt.Sprintf(`{"primaryEmail":%q,"customData":{"round":%d}}`+"\n", s.orders[70].CustomerEmail, round))
+	var r jobs.Report
+	said := ""
+	for _, payload := range []string{
+		`{"action":"plan","source":"s3://%[1]s/` + key + `"}`, `{"action":"apply","plan":"s3://%[1]s/plans/%[2]s.plan"}`, `{"action":"undo","run":"%[2]s"}`,
+	} {
+		answer, failed := s.invoke(t, function.SyncCustomData, fmt.Appendf(nil, payload, s.outputs["BucketName"], r.RunID))
+		if said += failed + "\n"; failed != "" {
+			break
+		}
+		if err := json.Unmarshal(answer, &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return said
 }
 
 // exerciseWebhook has logto-webhook take a delivery, and repair one by hand, by its schedule, and dry.

@@ -65,7 +65,7 @@ func newWorld(t *testing.T, name string) *world {
 	w.keys[function.DailyOrders] = newUser(t, name+"-daily-orders", readSecret(name+"/daily-orders")+
 		w.mayDo("s3:PutObject", "stats/*")+w.mayDo("s3:PutObject", "customers/*")+w.mayDo("s3:PutObject", "rejected/*"))
 	w.keys[function.SyncCustomData] = newUser(t, name+"-sync-custom-data", readSecret(name+"/sync-custom-data")+
-		w.mayDo("s3:GetObject", "customers/*")+w.mayDo("s3:PutObject", "rejected/*"))
+		w.mayDo("s3:GetObject", "customers/*")+w.mayDo("s3:PutObject", "rejected/*")+w.mayDo("s3:PutObject", "undo/*"))
 	w.countSecretReads(t)
 	return w
 }
