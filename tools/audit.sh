@@ -19,10 +19,10 @@ dir=$(mktemp -d)
 trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
 mkdir "$dir/elsewhere"
 git ls-files --cached --others --exclude-standard | while read -r f; do [ -f "$f" ] && echo "$f"; done | tar -cf - -T - | tar -xf - -C "$dir/elsewhere"
-for target in $(sed -n 's/^\(build-[A-Za-z]*\): FUNCTION := \(.*\)$/\1=\2/p' Makefile); do
-  function=${target#*=}
-  make --no-print-directory "${target%=*}" ARTIFACTS_DIR="$dir/one/$function" >"$dir/log" 2>&1 &&
-    (cd "$dir/elsewhere" && GOCACHE="$dir/cache" make --no-print-directory "${target%=*}" ARTIFACTS_DIR="$dir/two/$function") >"$dir/log" 2>&1 ||
+for function in $(ls functions); do
+  target=build-$(echo "$function" | awk -F- '{ for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($i, 1, 1)), substr($i, 2) }')Function
+  make --no-print-directory "$target" ARTIFACTS_DIR="$dir/one/$function" >"$dir/log" 2>&1 &&
+    (cd "$dir/elsewhere" && GOCACHE="$dir/cache" make --no-print-directory "$target" ARTIFACTS_DIR="$dir/two/$function") >"$dir/log" 2>&1 ||
     { cat "$dir/log" >&2; fail "$function does not build"; continue; }
   if cmp -s "$dir/one/$function/bootstrap" "$dir/two/$function/bootstrap"; then
     echo "$function: $(sha256sum "$dir/one/$function/bootstrap" | cut -d' ' -f1), the same in two builds"
