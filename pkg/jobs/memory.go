@@ -18,7 +18,7 @@ func NewMemoryStore(now func() time.Time) Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &memoryStore{now: now, slots: map[string]*Record{}, jobs: map[string][]*Record{}, paused: map[string]bool{}}
+	return &memoryStore{now: now, slots: map[string]*Record{}, jobs: map[string][]*Record{}, paused: map[string]bool{}, shares: map[string][]Share{}}
 }
 
 type memoryStore struct {
@@ -28,6 +28,7 @@ type memoryStore struct {
 	jobs  map[string][]*Record // a job's runs, oldest first
 	// paused jobs.
 	paused map[string]bool
+	shares map[string][]Share // by budget
 }
 
 func (s *memoryStore) Claim(_ context.Context, c Claim) (Record, error) {
@@ -204,4 +205,11 @@ func (s *memoryStore) Next(_ context.Context, group string) (Record, error) {
 	}
 	*s.slots[next.Slot] = next
 	return next.Clone(), nil
+}
+
+func (s *memoryStore) Share(_ context.Context, budget, owner string, until time.Time) (part int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares[budget], part = ShareOut(s.shares[budget], owner, until, s.now())
+	return part, nil
 }

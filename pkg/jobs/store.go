@@ -84,7 +84,7 @@ type Record struct {
 }
 
 // Store keeps slots. Implementations: NewMemoryStore, jobs/bolt on disk, jobs/dynamodb; storetest.Run checks one.
-// What a Store decides it decides by the methods of Claim and Record and by NextOf, so that all stores decide alike.
+// What a Store decides it decides by the methods of Claim and Record, by NextOf and by ShareOut, so that all stores decide alike.
 type Store interface {
 	// Claim takes the slot until c.Until. A new slot, and a finished or cancelled one with c.Rerun, begins a new run; an
 	// unfinished, failed or waiting one, one whose lease has ended, and one that the same owner holds goes on with
@@ -123,4 +123,9 @@ type Store interface {
 	// Next gives out the slot that waits in a group, once it is free, to be claimed within a minute: until then nobody
 	// else gets it. ErrNotFound if none waits, or another slot of the group is running. NextOf decides this.
 	Next(ctx context.Context, group string) (Record, error)
+	// Share leases to owner a part of the budget of that name until the time given, or renews the owner's lease, and
+	// returns the part, in thousandths (WholeShare); zero if nothing is free now. The parts of all whose leases have not
+	// ended never add up to more than the whole. An until that is not in the future gives the share back. ShareOut
+	// decides this.
+	Share(ctx context.Context, budget, owner string, until time.Time) (part int, err error)
 }

@@ -153,8 +153,9 @@ func TestAttachingRunsNothing(t *testing.T) {
 	store := attach(t, path)
 	_, claimed := store.Claim(t.Context(), claim("b"))
 	_, next := store.Next(t.Context(), "group")
+	_, shared := store.Share(t.Context(), "tenant", "a", time.Now().Add(time.Minute))
 	for what, err := range map[string]error{
-		"Claim": claimed, "Next": next,
+		"Claim": claimed, "Next": next, "Share": shared,
 		"Checkpoint": store.Checkpoint(t.Context(), record, nil),
 		"Finish":     store.Finish(t.Context(), record, jobs.Done, nil),
 	} {

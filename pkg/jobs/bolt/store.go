@@ -15,6 +15,9 @@
 // Another process can look at the file meanwhile, cancel runs and pause jobs ([Attach]): the file itself is open only
 // as long as an operation takes.
 //
+// What several processes share, of whatever job, stands in a file of its own, shares.db beside the state file unless
+// [Store].Shares says otherwise: it is open only as long as an operation takes, too.
+//
 // A slot is remembered for good, with the params and the report of its newest run: delete the file to forget. Of each
 // job's runs the newest 100 are listed. The file may hold personal data (params, rejected rows); it is made readable
 // by its owner alone.
@@ -55,6 +58,9 @@ var (
 type Store struct {
 	// Now is the wall clock. Nil: time.Now. Set it before use.
 	Now func() time.Time
+	// Shares is the file in which shares of budgets are kept, for all processes that keep to one budget together. Empty:
+	// shares.db beside the state file. It is made when it is needed. Set it before use.
+	Shares string
 
 	path    string
 	session string    // names this Open; empty after Attach

@@ -58,6 +58,7 @@
 //	slot#SLOT     slot        the slot's newest run: state, lease, fence, trigger, checkpoint, report
 //	run#ID        run         the slot of a run; the run itself, once its slot has a newer one
 //	group#GROUP   group       which slots of a schedule are running, unfinished or waiting
+//	share#BUDGET  share       which processes have which part of a budget, and until when
 //	job#JOB       paused#NN   there if the job is paused
 //
 // The index lists a job's runs by their start. Times are text in UTC that sorts; payloads above 4 KB are compressed with
@@ -71,7 +72,8 @@
 //
 // A run costs two requests, its claim and its end, and one a checkpoint. One more is made if the slot has been claimed
 // before (a retry, a continuation), if an earlier slot of its schedule died, or for [Store.Next]. A duplicate of a slot that
-// is done costs one. All writes are conditional: a claim succeeds for exactly one of many claimants, and who lost a lease can
+// is done costs one. A share of a budget costs one each time it is asked for or given back, and one more if others changed
+// theirs since. All writes are conditional: a claim succeeds for exactly one of many claimants, and who lost a lease can
 // write neither a checkpoint nor an end, whatever its clock says. A write whose answer is lost is sent again by the SDK and
 // counts once; one that meets another's transaction is tried again for a few seconds.
 //

@@ -34,6 +34,8 @@ const (
 	attrGroup      = "group"
 	attrCancelling = "cancelling"
 	attrMembers    = "members" // of a group, by slot
+	attrPart       = "part"    // of a budget, by owner
+	attrMark       = "mark"    // of a budget: another with every write
 	attrVersion    = "version" // grows with every write of the item
 	attrExpires    = "expires" // seconds since 1970, for the table's TTL
 )

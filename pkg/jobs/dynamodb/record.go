@@ -22,12 +22,14 @@ const (
 	slotPrefix  = "slot#"  // a slot's newest run
 	runPrefix   = "run#"   // where a run is, or the run itself once its slot has a newer one
 	groupPrefix = "group#" // who is in a group
+	sharePrefix = "share#" // who has a share of a budget
 	jobPrefix   = "job#"   // that a job is paused; in the index: a job's runs
 )
 
 func slotKey(slot string) item { return item{attrPK: text(slotPrefix + slot), attrSK: text("slot")} }
 func runKey(id string) item    { return item{attrPK: text(runPrefix + id), attrSK: text("run")} }
 func groupKey(g string) item   { return item{attrPK: text(groupPrefix + g), attrSK: text("group")} }
+func shareKey(b string) item   { return item{attrPK: text(sharePrefix + b), attrSK: text("share")} }
 
 // pauseKey is one of the items that say that a job is paused. A claim looks at one of them in its transaction, and of
 // transactions on the same item one excludes the other: with one item alone a job's claims would come one by one.

@@ -37,6 +37,7 @@ type Store struct {
 	mu     sync.Mutex
 	client Client
 	got    *kept // what Get read last, for the claim that follows when a run is continued
+	shares map[string]*shares
 }
 
 // New keeps slots in the table of that name. newClient is called at the first use and, if it fails, again at the next, so

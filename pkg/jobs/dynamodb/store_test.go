@@ -73,9 +73,10 @@ func TestErrorsNameTheTableAndTheMend(t *testing.T) {
 			_, listed := store.Runs(t.Context(), "job", 10)
 			_, found := store.Find(t.Context(), "run")
 			_, next := store.Next(t.Context(), "shop/job/nightly")
+			_, shared := store.Share(t.Context(), "tenant", "owner", time.Now().Add(time.Minute))
 			r := jobs.Record{Slot: "shop/job/slot", Job: "job", RunID: "run", Fence: 1}
 			for what, err := range map[string]error{
-				"claiming": claimed, "reading": got, "listing": listed, "finding": found, "looking": next,
+				"claiming": claimed, "reading": got, "listing": listed, "finding": found, "looking": next, "sharing": shared,
 				"saving a checkpoint": store.Checkpoint(t.Context(), r, json.RawMessage(`{}`)),
 				"saving the end":      store.Finish(t.Context(), r, jobs.Done, json.RawMessage(`{}`)),
 				"pausing":             store.Pause(t.Context(), "job", true),

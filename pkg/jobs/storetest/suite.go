@@ -68,6 +68,9 @@ func Run(t *testing.T, open Open) {
 		{"what is done cannot be cancelled", cancelOver},
 		{"a cancelled slot runs anew on Rerun alone", cancelRerun},
 		{"a paused job's claims are refused", pause},
+		{"a budget is shared out evenly", shares},
+		{"a share that ended or was given back is free", sharesFree},
+		{"many sharers never have more than the whole", sharesRace},
 		{"one of many claims wins", race},
 		{"many attempts in turn each get a fence of their own", fences},
 	}
