@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -29,7 +31,8 @@ const justMinted = time.Minute
 // deadline of the request's context: then the answer at hand is returned.
 //
 // Each attempt has a time limit of its own, from the dialling to the last byte of the answer, so that a server that stops
-// in the middle of one holds nobody up until the deadline.
+// in the middle of one holds nobody up until the deadline. A Base that lets a request wait before it sends it, to keep to a
+// rate, uses up none of it: the time begins with what net/http/httptrace tells of the connection.
 type Transport struct {
 	// Source provides the token. Required.
 	Source *Source
@@ -119,21 +122,33 @@ func (t *Transport) attempt(req *http.Request) (*http.Response, error) {
 	if limit < 0 {
 		return t.base().RoundTrip(req)
 	}
-	ctx, cancel := context.WithTimeoutCause(req.Context(), limit, fmt.Errorf("no whole answer within %v", limit))
-	resp, err := t.base().RoundTrip(req.WithContext(ctx))
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("no whole answer within %v: %w", limit, context.DeadlineExceeded)) })
+	timer.Stop()
+	end := func() {
+		timer.Stop()
+		cancel(nil)
+	}
+	begin := sync.OnceFunc(func() { timer.Reset(limit) })
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { begin() },
+		GotConn: func(httptrace.GotConnInfo) { begin() },
+	})
+	resp, err := t.base().RoundTrip(req.WithContext(traced))
 	if err != nil {
-		defer cancel()
+		defer end()
 		return nil, cutShort(ctx, err)
 	}
-	resp.Body = &timedBody{resp.Body, ctx, cancel}
+	begin() // at the latest
+	resp.Body = &timedBody{resp.Body, ctx, end}
 	return resp, nil
 }
 
 // timedBody is an answer's body that ends with the attempt's time.
 type timedBody struct {
 	io.ReadCloser
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx context.Context
+	end func()
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
@@ -145,13 +160,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 }
 
 func (b *timedBody) Close() error {
-	defer b.cancel()
+	defer b.end()
 	return b.ReadCloser.Close()
 }
 
 // cutShort says why an attempt ended, where its own time limit did it.
 func cutShort(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w", cause, err)
 	}
 	return err

@@ -366,6 +366,80 @@ func TestAnAttemptWithoutAnAnswerIsRepeated(t *testing.T) {
 	})
 }
 
+// patient lets each request wait before it goes to the network.
+type patient struct {
+	wait    time.Duration
+	network http.RoundTripper
+}
+
+func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
+	<-time.After(p.wait)
+	return p.network.RoundTrip(req)
+}
+
+func TestTheTimeOfAnAttemptBeginsWhenItIsSent(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		release := make(chan struct{})
+		a, network := w.serve(func(n int, _ http.ResponseWriter, _ *http.Request) {
+			if n == 2 {
+				<-release
+			}
+		})
+		transport := &m2m.Transport{Source: w.source(w.config()), Origin: a.url, Base: patient{5 * time.Minute, network}}
+		client := &http.Client{Transport: transport}
+		if status := w.status(client, w.request("GET", a.url, "")); status != http.StatusOK || transport.Stats().Retries != 0 {
+			t.Errorf("status %d, %d repeated: the time in the base counted", status, transport.Stats().Retries)
+		}
+		// On a connection that is there already.
+		began := time.Now()
+		_, err := client.Do(w.request("POST", a.url, "x"))
+		if took := time.Since(began); took != 6*time.Minute || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "within 1m0s") {
+			t.Errorf("%v after %v, want the limit a minute after it was sent", err, took)
+		}
+		close(release)
+	})
+}
+
+func TestAnAttemptOverHTTP2HasATimeLimit(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("it came by %s", r.Proto)
+		}
+		if r.URL.Path == "/stuck" {
+			<-release
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	defer close(release)
+	tenant := logtotest.New(t)
+	app := tenant.AddApp("orders")
+	tenant.AddResource(shopping, "read:orders")
+	tenant.Grant(app.ID, shopping, "read:orders")
+	source, err := m2m.NewSource(m2m.Config{
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Resource:    shopping, HTTPClient: tenant.Client(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &m2m.Transport{Source: source, Origin: server.URL, Base: server.Client().Transport, Timeout: 100 * time.Millisecond}
+	client := &http.Client{Transport: transport}
+	defer client.CloseIdleConnections()
+	for range 2 { // the second on the first one's connection
+		resp, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if _, err := client.Post(server.URL+"/stuck", "text/plain", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), "within 100ms") {
+			t.Errorf("got %v, want the attempt's limit", err)
+		}
+	}
+}
+
 func TestARequestWithoutAnEndpointClosesItsBody(t *testing.T) {
 	source, err := m2m.NewSource(m2m.Config{Credentials: &provider{err: errors.New("no secret today")}, Resource: shopping})
 	if err != nil {
