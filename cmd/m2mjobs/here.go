@@ -39,7 +39,15 @@ func (h here) store(function string) (*bolt.Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, usage(fmt.Errorf("place to remember runs: %w", err))
 	}
-	return bolt.Open(filepath.Join(dir, function+".db"))
+	store, err := bolt.Open(filepath.Join(dir, function+".db"))
+	if err != nil {
+		return nil, err
+	}
+	// Runs beside each other share a tenant's budget, whichever folders they remember themselves in.
+	if usual, err := stateDir(""); err == nil {
+		store.Shares = filepath.Join(usual, "shares.db")
+	}
+	return store, nil
 }
 
 // stateDir is where runs are remembered: the folder given, or the usual one.

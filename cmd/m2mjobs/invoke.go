@@ -30,7 +30,8 @@ logs go to standard error.
 Variables: M2M_SECRET_ID (AWS Secrets Manager) or M2M_SECRET_FILE (a file only you can read) with
 {"endpoint", "appId", "appSecret"}; OUTPUT (a directory or s3://bucket/prefix); for daily-orders SHOP_URL and
 SHOP_RESOURCE, and TIME_ZONE if it isn't UTC; for sync-custom-data LOGTO_RESOURCE if the Management API has an
-indicator of its own. AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the others work as with the AWS CLI.
+indicator of its own; LOGTO_BUDGET for how many requests Logto gets (50% of Logto Cloud's limit, 25/s, none; unset it
+is 50% on Logto Cloud). AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the others work as with the AWS CLI.
 
 A run that was killed goes on from its last checkpoint when the same event is given again; one that is finished runs
 anew.

@@ -1,60 +1,88 @@
-package function
+package function_test
 
 import (
-	"net/http"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/m2mjobs/m2mjobs/internal/demo"
+	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
-	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
-func TestTokensAndCallsAreBothWithinTheBudget(t *testing.T) {
-	a, err := newAccess(secret{File: "app.json"}, &lazyAWS{}, m2m.Config{Resource: "https://default.logto.app/api"}, "")
+func TestTheTenantGetsWhatTheBudgetAllows(t *testing.T) {
+	s := newSurroundings(t, logtotest.Config{}, true)
+	var rows []string
+	for i := range 24 {
+		id := fmt.Sprintf("u%011d", 100+i)
+		s.tenant.AddUser(logtotest.User{ID: id})
+		rows = append(rows, fmt.Sprintf(`{"id":%q,"customData":{"plan":"pro"}}`, id))
+	}
+	s.environment["LOGTO_BUDGET"] = "50/s"
+	var log bytes.Buffer
+	handler, err := function.Handler(function.SyncCustomData, s.environment, func(c *jobs.Config) { c.Log = &log })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := a.transport.Base.(*cloudBudget); !ok {
-		t.Errorf("calls go through a %T", a.transport.Base)
+	began := time.Now()
+	answer, err := handler.Invoke(t.Context(), []byte(`{"rows":[`+strings.Join(rows, ",")+`]}`))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, ok := a.tokens.Transport.(*cloudBudget); !ok {
-		t.Errorf("token requests go through a %T", a.tokens.Transport)
+	var report jobs.Report
+	if err := json.Unmarshal(answer, &report); err != nil {
+		t.Fatal(err)
+	}
+	// A token, a search and 24 writes: all but the first four wait for a fiftieth of a second.
+	if took := time.Since(began); took < 380*time.Millisecond || report.PacedMS == 0 || report.Counts["changed"] != 24 {
+		t.Errorf("it took %v, of which requests waited %d ms", took, report.PacedMS)
+	}
+	if !strings.Contains(log.String(), `"msg":"the tenant's budget","`) || !strings.Contains(log.String(), `"perSecond":50`) {
+		t.Errorf("the log does not say how much of the budget was used: %s", &log)
 	}
 }
 
-func TestOnlyLogtoCloudIsAskedWithinABudget(t *testing.T) {
-	tests := map[string]struct {
-		host string
-		want time.Duration // for 100 requests: the first 20 without a pause, then 10 a second
-	}{
-		"Logto Cloud":     {"tenant.logto.app", 8 * time.Second},
-		"its upper case":  {"Tenant.LOGTO.app", 8 * time.Second},
-		"a server of own": {"logto.example.com", 0},
-		"a name like it":  {"notlogto.app", 0},
+func TestTheShopIsNoPartOfTheBudget(t *testing.T) {
+	orders, err := cdnow.Orders()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				listener := logtotest.NewPipeListener()
-				server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-				go server.Serve(listener)
-				base := &http.Transport{DialContext: listener.DialContext}
-				client := &http.Client{Transport: withinBudget(base)}
-				began := time.Now()
-				for range 100 {
-					resp, err := client.Get("http://" + test.host)
-					if err != nil {
-						t.Fatal(err)
-					}
-					resp.Body.Close()
-				}
-				if took := time.Since(began).Round(time.Second); took != test.want {
-					t.Errorf("100 requests took %v, want %v", took, test.want)
-				}
-				base.CloseIdleConnections()
-				server.Close()
-			})
-		})
+	world, err := demo.Start(t.TempDir(), orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := world.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	environment := world.Environment(function.DailyOrders)
+	environment["LOGTO_BUDGET"] = "0.001/s"
+	handler, err := function.Handler(function.DailyOrders, environment, func(c *jobs.Config) { c.Log = io.Discard })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests int64
+	for day := range 4 {
+		answer, err := handler.Invoke(t.Context(), fmt.Appendf(nil, `{"date":"1997-03-2%d"}`, day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var report jobs.Report
+		if err := json.Unmarshal(answer, &report); err != nil {
+			t.Fatal(err)
+		}
+		if requests += report.Requests; report.PacedMS != 0 {
+			t.Errorf("requests to the shop waited %d ms", report.PacedMS)
+		}
+	}
+	if requests < 8 {
+		t.Errorf("%d requests to the shop: too few to tell", requests)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
@@ -95,18 +96,20 @@ type secretVariables struct {
 type syncVariables struct {
 	Secret   secret
 	State    state
-	Output   string `env:"OUTPUT,required,notEmpty"`
-	Resource string `env:"LOGTO_RESOURCE"`
+	Output   string          `env:"OUTPUT,required,notEmpty"`
+	Resource string          `env:"LOGTO_RESOURCE"`
+	Budget   governor.Budget `env:"LOGTO_BUDGET"`
 }
 
 // ordersVariables are what daily-orders reads.
 type ordersVariables struct {
 	Secret       secret
 	State        state
-	Output       string         `env:"OUTPUT,required,notEmpty"`
-	ShopURL      string         `env:"SHOP_URL,required,notEmpty"`
-	ShopResource string         `env:"SHOP_RESOURCE,required,notEmpty"`
-	TimeZone     *time.Location `env:"TIME_ZONE" envDefault:"UTC"`
+	Output       string          `env:"OUTPUT,required,notEmpty"`
+	ShopURL      string          `env:"SHOP_URL,required,notEmpty"`
+	ShopResource string          `env:"SHOP_RESOURCE,required,notEmpty"`
+	TimeZone     *time.Location  `env:"TIME_ZONE" envDefault:"UTC"`
+	Budget       governor.Budget `env:"LOGTO_BUDGET"`
 }
 
 // meaning says of each variable what belongs there.
@@ -121,6 +124,9 @@ func meaning(variable string) string {
 	case "CONTINUE_STATE_MACHINE":
 		return "the ARN of the Standard state machine that continues unfinished runs, such as " +
 			"arn:aws:states:eu-central-1:123456789012:stateMachine:my-stack-continue (empty: none does)"
+	case "LOGTO_BUDGET":
+		return "how many requests the tenant gets from jobs, such as 50% of Logto Cloud's limit, 25/s or none " +
+			"(empty: 50% if the endpoint is Logto Cloud's, no limit elsewhere)"
 	case "SHOP_URL":
 		return "the address of the own API, such as https://shop.example.com"
 	case "SHOP_RESOURCE":

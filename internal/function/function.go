@@ -8,12 +8,14 @@ package function
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/internal/orders"
 	"github.com/m2mjobs/m2mjobs/internal/schedule"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
@@ -41,7 +43,7 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 		Resource:   v.Resource,
 		ResourceOf: logto.ManagementResource,
 		Scopes:     []string{logto.ManagementScope},
-	}, "")
+	}, v.Budget, "")
 	if err != nil {
 		return none, jobs.Config{}, &ConfigError{SyncCustomData, []string{err.Error()}}
 	}
@@ -57,12 +59,23 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 		Files:   storage,
 		Output:  v.Output,
 		SealKey: environment.sealKey(v.Output),
+		PerSecond: func(ctx context.Context) float64 {
+			endpoint, err := access.source.Endpoint(ctx)
+			if err != nil {
+				return 0 // the run will say so
+			}
+			u, err := url.Parse(endpoint)
+			if err != nil {
+				return 0
+			}
+			return v.Budget.For(u.Hostname())
+		},
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
 		Newer: "orders.asOf",
 	})
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	aws.keepState(&config, v.State)
-	return job, config, nil
+	return governor.Govern(access.governor, job), config, nil
 }
 
 // NewDailyOrders builds the job of functions/daily-orders. Its error is a *ConfigError.
@@ -76,7 +89,7 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 	access, err := newAccess(v.Secret, aws, m2m.Config{
 		Resource: v.ShopResource,
 		Scopes:   []string{shop.ScopeReadOrders},
-	}, v.ShopURL)
+	}, v.Budget, v.ShopURL)
 	if err != nil {
 		return none, jobs.Config{}, &ConfigError{DailyOrders, []string{err.Error()}}
 	}
@@ -95,7 +108,7 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	config.Slots = schedule.Times
 	aws.keepState(&config, v.State)
-	return job, config, nil
+	return governor.Govern(access.governor, job), config, nil
 }
 
 // Handler builds the handler of the function of that name for a host other than Lambda, which changes by adapt what it
@@ -116,22 +129,28 @@ func Handler(name string, environment Environment, adapt func(*jobs.Config)) (la
 
 // access is an app's way to the one API that it has a token for.
 type access struct {
-	tokens    *http.Client // to the token endpoint
+	governor  *governor.Governor // in front of the tenant
 	source    *m2m.Source
 	transport *m2m.Transport
 	client    *http.Client
 }
 
-func newAccess(s secret, aws *lazyAWS, c m2m.Config, origin string) (*access, error) {
-	base := withinBudget(m2m.NewBase())
-	c.HTTPClient = &http.Client{Transport: base}
+// newAccess is the way to the API at origin, or to the Management API where that is empty.
+func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, origin string) (*access, error) {
+	base := m2m.NewBase()
+	base.MaxIdleConnsPerHost = governor.MaxConcurrency
+	g := governor.New(governor.Config{Base: base, Budget: budget})
+	c.HTTPClient = &http.Client{Transport: g}
 	c.Credentials = s.provider(aws)
 	source, err := m2m.NewSource(c)
 	if err != nil {
 		return nil, err
 	}
-	transport := &m2m.Transport{Source: source, Origin: originOf(origin), Base: base}
-	return &access{c.HTTPClient, source, transport, &http.Client{Transport: transport}}, nil
+	transport := &m2m.Transport{Source: source, Origin: originOf(origin), Base: g}
+	if origin != "" {
+		transport.Base = base // no part of the tenant
+	}
+	return &access{g, source, transport, &http.Client{Transport: transport}}, nil
 }
 
 // provider reads the credentials from where the variables say.
@@ -161,7 +180,7 @@ func (a *access) jobsConfig(environment Environment, job string, storage *files.
 			return storage.Put(ctx, output, name, data)
 		},
 		Usage: func() jobs.Usage {
-			tokens, requests := a.source.Stats(), a.transport.Stats()
+			tokens, requests, governed := a.source.Stats(), a.transport.Stats(), a.governor.Stats()
 			return jobs.Usage{
 				Requests:    requests.Requests,
 				Retries:     requests.Retries,
@@ -169,6 +188,7 @@ func (a *access) jobsConfig(environment Environment, job string, storage *files.
 				SecretReads: tokens.SecretReads,
 				Throttled:   requests.Throttled,
 				WaitedMS:    requests.Waited.Milliseconds(),
+				PacedMS:     governed.Waited.Milliseconds(),
 			}
 		},
 	}

@@ -37,6 +37,8 @@ func TestAFunctionNamesEveryVariableThatIsMissingOrWrong(t *testing.T) {
 			[]string{"M2M_SECRET_ID and M2M_SECRET_FILE are both set"}},
 		"time zone": {function.DailyOrders, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "SHOP_URL": "https://shop.example.com",
 			"SHOP_RESOURCE": "https://shopping.api", "TIME_ZONE": "Mars/Olympus"}, []string{"TIME_ZONE is wrong", "Europe/Oslo"}},
+		"budget": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "LOGTO_BUDGET": "50"},
+			[]string{"LOGTO_BUDGET is wrong", `"50" is no budget`, "25/s or none"}},
 		"shop address": {function.DailyOrders, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "SHOP_URL": "shop",
 			"SHOP_RESOURCE": "https://shopping.api"}, []string{"SHOP_URL is wrong"}},
 		"state machine": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "STATE_TABLE": "shop-runs",

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/internal/schedule"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
@@ -13,7 +14,8 @@ import (
 type ownVariables struct {
 	Secret secret
 	State  state
-	Output string `env:"OUTPUT"`
+	Output string          `env:"OUTPUT"`
+	Budget governor.Budget `env:"LOGTO_BUDGET"`
 }
 
 func (v *ownVariables) secret() secret { return v.Secret }
@@ -25,6 +27,7 @@ func (v *ownVariables) state() state   { return v.State }
 //	M2M_SECRET_ID            the app's secret in Secrets Manager, by name or ARN; or M2M_SECRET_FILE, a file
 //	STATE_TABLE              the DynamoDB table that remembers runs. Unset: memory
 //	CONTINUE_STATE_MACHINE   the state machine that continues unfinished runs. Unset: none does
+//	LOGTO_BUDGET             how many requests Logto is sent, as for the other functions. Unset: half of Logto Cloud's limit
 //	OUTPUT                   where rejected rows are kept: a directory or s3://bucket/prefix. Unset: in the report alone
 //
 // Its error is a *ConfigError, which names every variable that is missing or wrong.
@@ -34,7 +37,7 @@ func NewOwn(name string, environment Environment, c m2m.Config, address string) 
 		return nil, jobs.Config{}, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, c, address)
+	access, err := newAccess(v.Secret, aws, c, v.Budget, address)
 	if err != nil {
 		return nil, jobs.Config{}, &ConfigError{name, []string{err.Error()}}
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
-	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -38,6 +38,7 @@ type variables struct {
 	appID, appFile         string
 	resource               string
 	table                  string
+	budget                 governor.Budget
 	stack                  string
 }
 
@@ -62,6 +63,11 @@ func read(e function.Environment) (variables, error) {
 	if v.bus == "" {
 		problems = append(problems, "EVENT_BUS is not set: the name or ARN of the EventBridge bus that the events go to")
 	}
+	budget, err := governor.ParseBudget(e["LOGTO_BUDGET"])
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("LOGTO_BUDGET is wrong: %v", err))
+	}
+	v.budget = budget
 	if v.appID != "" && v.appFile != "" {
 		problems = append(problems, "M2M_SECRET_ID and M2M_SECRET_FILE are both set: keep one")
 	}
@@ -94,6 +100,7 @@ func read(e function.Environment) (variables, error) {
 //	EVENT_FIELDS         the user's fields that go on the bus, separated by commas. Unset: id
 //	M2M_SECRET_ID        for Repair: the app's credentials, as of the other functions; or M2M_SECRET_FILE
 //	LOGTO_RESOURCE       for Repair: the Management API's resource indicator. Unset: it follows from the endpoint
+//	LOGTO_BUDGET         for Repair: how many requests the tenant gets, as of the other functions
 //	STATE_TABLE          for Repair: the DynamoDB table that remembers what was repaired. Unset: memory
 //
 // Its error is a *function.ConfigError, which names every variable that is missing or wrong.
@@ -106,16 +113,16 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 	}
 	clients := &clients{}
 	receiver := NewReceiver(Config{Secret: v.secret(clients), Bus: clients.eventBridge, BusName: v.bus, Fields: v.fields, Stack: v.stack, Log: log})
-	source, transport, err := v.access(clients)
+	source, transport, g, err := v.access(clients)
 	if err != nil {
 		return nil, &function.ConfigError{Function: Name, Problems: []string{err.Error()}}
 	}
 	store := v.store(clients)
-	repair := receiver.Repair(RepairConfig{
+	repair := governor.Govern(g, receiver.Repair(RepairConfig{
 		Endpoint: source.Endpoint,
 		Client:   &http.Client{Transport: transport},
 		Store:    store,
-	})
+	}))
 	return &handler{receiver, jobs.Handler(repair, jobs.Config{
 		Stack: v.stack, Store: store, Settle: source.Wait, Log: log,
 		Usage: func() jobs.Usage {
@@ -123,6 +130,7 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 			return jobs.Usage{
 				Requests: requests.Requests, Retries: requests.Retries, Throttled: requests.Throttled,
 				WaitedMS: requests.Waited.Milliseconds(), Tokens: tokens.Tokens, SecretReads: tokens.SecretReads,
+				PacedMS: g.Stats().Waited.Milliseconds(),
 			}
 		},
 	})}, nil
@@ -152,7 +160,7 @@ func (v variables) secret(c *clients) func(context.Context) (Secret, error) {
 }
 
 // access is the app's way to the Management API.
-func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, error) {
+func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Governor, error) {
 	var credentials m2m.CredentialsProvider
 	switch {
 	case v.appFile != "":
@@ -162,18 +170,18 @@ func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, error) {
 	default:
 		credentials = none{}
 	}
-	budget := customdata.NewBudget(m2m.NewBase(), customdata.CloudBudget)
+	g := governor.New(governor.Config{Base: m2m.NewBase(), Budget: v.budget})
 	source, err := m2m.NewSource(m2m.Config{
 		Credentials: credentials,
 		Resource:    v.resource,
 		ResourceOf:  logto.ManagementResource,
 		Scopes:      []string{logto.ManagementScope},
-		HTTPClient:  &http.Client{Transport: budget},
+		HTTPClient:  &http.Client{Transport: g},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return source, &m2m.Transport{Source: source, Base: budget}, nil
+	return source, &m2m.Transport{Source: source, Base: g}, g, nil
 }
 
 // none are the credentials of a function that only receives.

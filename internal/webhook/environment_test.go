@@ -25,9 +25,9 @@ func TestTheEnvironmentsErrorNamesEveryProblem(t *testing.T) {
 		"nothing": {nil, []string{"SIGNING_SECRET_ID is not set", "EVENT_BUS is not set"}},
 		"too much": {function.Environment{
 			"SIGNING_SECRET_ID": "a", "SIGNING_SECRET_FILE": "b", "EVENT_BUS": "shop", "M2M_SECRET_ID": "a", "M2M_SECRET_FILE": "b",
-			"EVENT_FIELDS": "id,,1st",
+			"EVENT_FIELDS": "id,,1st", "LOGTO_BUDGET": "much",
 		}, []string{
-			"SIGNING_SECRET_ID and SIGNING_SECRET_FILE are both set", "M2M_SECRET_ID and M2M_SECRET_FILE are both set",
+			"SIGNING_SECRET_ID and SIGNING_SECRET_FILE are both set", "LOGTO_BUDGET is wrong", "M2M_SECRET_ID and M2M_SECRET_FILE are both set",
 			`EVENT_FIELDS is wrong ("")`, `EVENT_FIELDS is wrong ("1st")`,
 		}},
 	}

@@ -85,6 +85,7 @@ type Usage struct {
 	SecretReads int64 `json:"secretReads"` // reads of the app secret
 	Throttled   int64 `json:"throttled"`   // answers 429
 	WaitedMS    int64 `json:"waitedMs"`    // milliseconds waited before repeating
+	PacedMS     int64 `json:"pacedMs"`     // milliseconds that requests waited for their turn within a budget, added up
 }
 
 // since is what was used since the totals were before.
@@ -96,5 +97,6 @@ func (u Usage) since(before Usage) Usage {
 		SecretReads: u.SecretReads - before.SecretReads,
 		Throttled:   u.Throttled - before.Throttled,
 		WaitedMS:    u.WaitedMS - before.WaitedMS,
+		PacedMS:     u.PacedMS - before.PacedMS,
 	}
 }

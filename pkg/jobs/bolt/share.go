@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -29,6 +30,9 @@ func (s *Store) Share(_ context.Context, budget, owner string, until time.Time) 
 	path := s.Shares
 	if path == "" {
 		path = filepath.Join(filepath.Dir(s.path), "shares.db")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return 0, fmt.Errorf("place for the file of shares: %w", err)
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: turnWait})
 	if err != nil {

@@ -59,7 +59,7 @@ type Store struct {
 	// Now is the wall clock. Nil: time.Now. Set it before use.
 	Now func() time.Time
 	// Shares is the file in which shares of budgets are kept, for all processes that keep to one budget together. Empty:
-	// shares.db beside the state file. It is made when it is needed. Set it before use.
+	// shares.db beside the state file. It is made, with its folder, when it is needed. Set it before use.
 	Shares string
 
 	path    string
