@@ -86,8 +86,9 @@ func (l *lease) hold(ctx context.Context, budget string) (part int, err error) {
 				return 0, context.Cause(ctx)
 			}
 		case valid && now.Before(l.again): // with nothing
+			again := l.again
 			l.mu.Unlock()
-			if err := sleep(ctx, l.again.Sub(now)); err != nil {
+			if err := sleep(ctx, again.Sub(now)); err != nil {
 				return 0, err
 			}
 		default:

@@ -2,7 +2,6 @@ package governor_test
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -25,7 +24,6 @@ type ownServer struct {
 	random *rand.Rand
 	now    int // requests inside
 	most   int
-	served int
 	work   time.Duration // that was done
 }
 
@@ -35,9 +33,10 @@ func newOwnServer() *ownServer {
 	return &ownServer{alone: make(chan struct{}, 1), besides: 2420 * time.Microsecond, random: rand.New(rand.NewPCG(1, 2))}
 }
 
-func (s *ownServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// RoundTrip answers once the request was served.
+func (s *ownServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	scale := 1.0
-	if r.Method == http.MethodGet {
+	if req.Method == http.MethodGet {
 		scale = 2.4
 	}
 	s.mu.Lock()
@@ -52,53 +51,35 @@ func (s *ownServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	<-s.alone
 	s.mu.Lock()
 	s.now--
-	s.served++
 	s.work += time.Duration(float64(shared) * scale)
 	s.mu.Unlock()
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
 }
 
-// inOwn runs a test on such a server in a bubble. do sends a request through a Governor, or without one where that is nil.
-func inOwn(t *testing.T, test func(t *testing.T, s *ownServer, do func(g http.RoundTripper, method string), base http.RoundTripper)) {
-	synctest.Test(t, func(t *testing.T) {
-		s, listener := newOwnServer(), logtotest.NewPipeListener()
-		server := &http.Server{Handler: s}
-		go server.Serve(listener)
-		base := &http.Transport{DialContext: listener.DialContext, MaxIdleConnsPerHost: 64}
-		do := func(g http.RoundTripper, method string) {
-			url := "http://logto.example.com/api/users"
-			if method == http.MethodPatch {
-				url += "/u1/custom-data"
-			}
-			req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			resp, err := g.RoundTrip(req)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-		}
-		test(t, s, do, base)
-		base.CloseIdleConnections()
-		server.Close()
-		synctest.Wait()
-	})
-}
-
-// throughput has workers send requests for d, the nth that each of them sends by the method that of gives, and tells how
-// much of the server's time was used a second: 1 is all.
-func (s *ownServer) throughput(workers int, d time.Duration, of func(n int) (method string), do func(method string)) float64 {
-	before, ends := s.work, time.Now().Add(d)
-	began := time.Now()
+// throughput has workers send requests through a RoundTripper for d, the nth that each of them sends by the method that of
+// gives, and tells how much of the server's time was used: 1 is all.
+func (s *ownServer) throughput(t *testing.T, through http.RoundTripper, workers int, d time.Duration, of func(n int) (method string)) float64 {
+	t.Helper()
+	before, began := s.work, time.Now()
 	var all sync.WaitGroup
 	for w := range workers {
 		all.Go(func() {
-			for n := w; time.Now().Before(ends); n++ {
-				do(of(n))
+			for n := w; time.Since(began) < d; n++ {
+				method, url := of(n), "http://logto.example.com/api/users"
+				if method == http.MethodPatch {
+					url += "/u1/custom-data"
+				}
+				req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := through.RoundTrip(req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
 			}
 		})
 	}
@@ -117,9 +98,10 @@ func mixed(n int) string {
 }
 
 func TestTheServerOfTheTestIsTheRecordedOne(t *testing.T) {
-	inOwn(t, func(t *testing.T, s *ownServer, do func(http.RoundTripper, string), base http.RoundTripper) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOwnServer()
 		for workers, want := range map[int]float64{1: 186, 8: 335, 32: 338} {
-			used := s.throughput(workers, 20*time.Second, patches, func(method string) { do(base, method) })
+			used := s.throughput(t, s, workers, 20*time.Second, patches)
 			if got := used / shared.Seconds(); got < 0.97*want || got > 1.03*want {
 				t.Errorf("%d at once: %.0f a second, recorded are %.0f", workers, got, want)
 			}
@@ -130,15 +112,16 @@ func TestTheServerOfTheTestIsTheRecordedOne(t *testing.T) {
 func TestTheKneeIsFoundAndKept(t *testing.T) {
 	for name, of := range map[string]func(int) string{"writes": patches, "reads and writes": mixed} {
 		t.Run(name, func(t *testing.T) {
-			inOwn(t, func(t *testing.T, s *ownServer, do func(http.RoundTripper, string), base http.RoundTripper) {
-				g := governor.New(governor.Config{Base: base})
-				first := s.throughput(32, 2*time.Second, of, func(method string) { do(g, method) })
+			synctest.Test(t, func(t *testing.T) {
+				s := newOwnServer()
+				g := governor.New(governor.Config{Base: s})
+				first := s.throughput(t, g, 32, 2*time.Second, of)
 				if first < 0.9 {
 					t.Errorf("in the first two seconds %.1f%% of what the server can do were used", 100*first)
 				}
 				seen := fmt.Sprintf("%.3f@%d", first, g.Stats().Limit)
 				for range 20 {
-					used := s.throughput(32, 10*time.Second, of, func(method string) { do(g, method) })
+					used := s.throughput(t, g, 32, 10*time.Second, of)
 					limit := g.Stats().Limit
 					seen += fmt.Sprintf(" %.3f@%d", used, limit)
 					if used < 0.95 || limit < 4 || limit > 16 {
@@ -155,10 +138,11 @@ func TestTheKneeIsFoundAndKept(t *testing.T) {
 }
 
 func TestTheLimitFollowsAServerThatChanges(t *testing.T) {
-	inOwn(t, func(t *testing.T, s *ownServer, do func(http.RoundTripper, string), base http.RoundTripper) {
-		g := governor.New(governor.Config{Base: base})
+	synctest.Test(t, func(t *testing.T) {
+		s := newOwnServer()
+		g := governor.New(governor.Config{Base: s})
 		through := func(d time.Duration) float64 {
-			return s.throughput(32, d, patches, func(method string) { do(g, method) })
+			return s.throughput(t, g, 32, d, patches)
 		}
 		through(10 * time.Second)
 		near := g.Stats().Limit
@@ -180,10 +164,11 @@ func TestTheLimitFollowsAServerThatChanges(t *testing.T) {
 }
 
 func TestFewWorkersAreNotHeldUp(t *testing.T) {
-	inOwn(t, func(t *testing.T, s *ownServer, do func(http.RoundTripper, string), base http.RoundTripper) {
-		g := governor.New(governor.Config{Base: base})
-		alone := s.throughput(1, 30*time.Second, patches, func(method string) { do(base, method) })
-		governed := s.throughput(1, 30*time.Second, patches, func(method string) { do(g, method) })
+	synctest.Test(t, func(t *testing.T) {
+		s := newOwnServer()
+		g := governor.New(governor.Config{Base: s})
+		alone := s.throughput(t, s, 1, 30*time.Second, patches)
+		governed := s.throughput(t, g, 1, 30*time.Second, patches)
 		if governed < 0.97*alone {
 			t.Errorf("one worker gets %.3f through the governor, and %.3f without", governed, alone)
 		}
