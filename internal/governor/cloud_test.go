@@ -132,6 +132,36 @@ func TestSignInsThatFillTheLimitAloneAreGivenWayTo(t *testing.T) {
 	})
 }
 
+func TestSignInsAboveTheOtherHalfAreGivenWayTo(t *testing.T) {
+	for name, next := range map[string]func(random float64) time.Duration{
+		"as people come":      func(random float64) time.Duration { return time.Duration(random * float64(time.Second) / 15) },
+		"in step with a beat": func(float64) time.Duration { return time.Second / 15 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 9))
+			var at []time.Duration
+			var last time.Duration
+			for range 15 * 300 { // 15 a second for five minutes, where 10 are the other half
+				last += next(random.ExpFloat64())
+				at = append(at, last)
+			}
+			inWorld(t, logtotest.Config{CloudLimit: true}, func(w *world) {
+				c := w.client("50%")
+				var all sync.WaitGroup
+				var refused map[int]bool
+				all.Go(func() { refused = w.signIn(at) })
+				writes := c.work(8, 5*time.Minute)
+				all.Wait()
+				// What they leave is 5 a second. That it was too much is only heard of by a 429.
+				if len(refused) > len(at)/100 || writes < 300*5/2 {
+					t.Errorf("%d of %d sign-ins were refused, beside %d requests of ours", len(refused), len(at), writes)
+				}
+				t.Logf("%d of %d sign-ins were refused, beside %d requests of ours", len(refused), len(at), writes)
+			})
+		})
+	}
+}
+
 func TestSeveral429TogetherAreOneSignAndTheRateComesBackSlowly(t *testing.T) {
 	inWorld(t, logtotest.Config{}, func(w *world) {
 		c := w.client("50%")

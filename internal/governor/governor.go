@@ -24,6 +24,9 @@ type Config struct {
 	Budget Budget
 	// Lease is how long a share of the budget is leased for where runs share it (Govern). Zero: 30 seconds.
 	Lease time.Duration
+	// Random returns numbers of [0, 1) that keep requests off any beat, and may be called from several goroutines. Nil:
+	// those of math/rand/v2.
+	Random func() float64
 }
 
 // Governor is an http.RoundTripper in front of all requests to one tenant. It is safe for concurrent use, and RoundTrip
@@ -41,7 +44,7 @@ type Governor struct {
 
 // New makes a Governor. It sends nothing and starts nothing.
 func New(c Config) *Governor {
-	return &Governor{base: c.Base, budget: c.Budget, pace: newPace(), inFlight: newConcurrency(), lease: newLease(c.Lease)}
+	return &Governor{base: c.Base, budget: c.Budget, pace: newPace(c.Random), inFlight: newConcurrency(), lease: newLease(c.Lease)}
 }
 
 // RoundTrip implements http.RoundTripper. Besides the base's errors it returns that of a context that ends before the

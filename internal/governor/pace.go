@@ -2,6 +2,7 @@ package governor
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ const (
 	burst = 4
 	// settleTime is the window of Logto Cloud's limit: earlier it can't be told what a change of the rate did.
 	settleTime = 10 * time.Second
+	// longestSettle is how long it takes between two steps at most, when what came back was too much again and again.
+	longestSettle = 16 * settleTime
 	// slowest is the part of its rate that a pace falls to at most, and the step by which it recovers.
 	slowest = 0.1
 	// shortPause is how long nobody sends anything after a 429 that does not say how long to wait.
@@ -25,17 +28,24 @@ const (
 // pace spaces requests out in time.
 type pace struct {
 	limiter *rate.Limiter
+	random  func() float64
 
 	mu      sync.Mutex
-	full    float64   // the budget, in requests a second; zero: no limit
-	granted float64   // our share of it
-	factor  float64   // what 429 left of it, 1: all
-	cut     time.Time // when 429 took a part of it last
-	changed time.Time // when it was changed last, either way
-	until   time.Time // before that nobody sends anything, by the wall clock: Retry-After
+	full    float64       // the budget, in requests a second; zero: no limit
+	granted float64       // our share of it
+	factor  float64       // what 429 left of it, 1: all
+	cut     time.Time     // when 429 took a part of it last
+	changed time.Time     // when it was changed last, either way
+	settle  time.Duration // how long a step of the recovery takes
+	until   time.Time     // before that nobody sends anything, by the wall clock: Retry-After
 }
 
-func newPace() *pace { return &pace{limiter: rate.NewLimiter(rate.Inf, burst), factor: 1} }
+func newPace(random func() float64) *pace {
+	if random == nil {
+		random = rand.Float64
+	}
+	return &pace{limiter: rate.NewLimiter(rate.Inf, burst), random: random, factor: 1}
+}
 
 // grant sets the budget, in requests a second (zero: no limit), and the part of it that is ours, in thousandths.
 func (p *pace) grant(perSecond float64, part int) {
@@ -47,9 +57,10 @@ func (p *pace) grant(perSecond float64, part int) {
 
 // apply lets the rate recover, and sets it. The caller holds p.mu.
 func (p *pace) apply(now time.Time) {
-	if steps := now.Sub(p.changed) / settleTime; p.factor < 1 && steps > 0 {
+	if p.factor < 1 {
+		steps := now.Sub(p.changed) / p.settle
 		p.factor = min(1, p.factor+float64(steps)*slowest)
-		p.changed = p.changed.Add(steps * settleTime)
+		p.changed = p.changed.Add(steps * p.settle)
 	}
 	limit := rate.Limit(p.granted * p.factor)
 	if p.full == 0 {
@@ -67,7 +78,13 @@ func (p *pace) wait(ctx context.Context) error {
 		p.apply(time.Now())
 		p.mu.Unlock()
 		r := p.limiter.Reserve()
-		if err := sleep(ctx, r.Delay()); err != nil {
+		delay := r.Delay()
+		if limit := p.limiter.Limit(); delay > 0 && limit > 0 {
+			// Off the beat: in step with the bucket's refill we would always get the token that came, and never hear that others
+			// are refused.
+			delay += time.Duration(p.random() / float64(limit) * float64(time.Second))
+		}
+		if err := sleep(ctx, delay); err != nil {
 			r.Cancel()
 			return err
 		}
@@ -109,6 +126,11 @@ func (p *pace) refused(sent time.Time, retryAfter time.Duration) {
 	// Requests that were under way together are refused together: that is one sign.
 	if !sent.After(p.cut) {
 		return
+	}
+	if p.factor == 1 {
+		p.settle = settleTime
+	} else {
+		p.settle = min(2*p.settle, longestSettle) // the recovery was too quick
 	}
 	p.factor, p.cut, p.changed = max(p.factor/2, slowest), now, now
 	p.apply(now)
