@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +86,26 @@ func TestTheShopIsNoPartOfTheBudget(t *testing.T) {
 	}
 	if requests < 8 {
 		t.Errorf("%d requests to the shop: too few to tell", requests)
+	}
+}
+
+func TestAPlanSaysHowLongItTakesAtTheBudget(t *testing.T) {
+	s := newSurroundings(t, logtotest.Config{}, true)
+	s.environment["LOGTO_BUDGET"] = "10%"
+	rows := filepath.Join(t.TempDir(), "rows.ndjson")
+	if err := os.WriteFile(rows, []byte(`{"id":"u00000000001","customData":{"plan":"pro"}}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	handler, err := function.Handler(function.SyncCustomData, s.environment, func(c *jobs.Config) { c.Log = io.Discard })
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := handler.Invoke(t.Context(), fmt.Appendf(nil, `{"action":"plan","source":%q}`, rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A search and a write, at two a second.
+	if !bytes.Contains(answer, []byte(`"seconds":1,`)) {
+		t.Errorf("the report does not say how long: %s", answer)
 	}
 }

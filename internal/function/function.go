@@ -8,7 +8,6 @@ package function
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -56,20 +55,10 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 			}
 			return logto.NewClient(logto.Config{Endpoint: endpoint, HTTPClient: access.client})
 		},
-		Files:   storage,
-		Output:  v.Output,
-		SealKey: environment.sealKey(v.Output),
-		PerSecond: func(ctx context.Context) float64 {
-			endpoint, err := access.source.Endpoint(ctx)
-			if err != nil {
-				return 0 // the run will say so
-			}
-			u, err := url.Parse(endpoint)
-			if err != nil {
-				return 0
-			}
-			return v.Budget.For(u.Hostname())
-		},
+		PerSecond: func(ctx context.Context) float64 { return access.perSecond(ctx, v.Budget) },
+		Files:     storage,
+		Output:    v.Output,
+		SealKey:   environment.sealKey(v.Output),
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
 		Newer: "orders.asOf",
 	})
@@ -151,6 +140,19 @@ func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, ori
 		transport.Base = base // no part of the tenant
 	}
 	return &access{g, source, transport, &http.Client{Transport: transport}}, nil
+}
+
+// perSecond is the tenant's budget in requests a second; zero if there is none, or the tenant is not known.
+func (a *access) perSecond(ctx context.Context, budget governor.Budget) float64 {
+	endpoint, err := a.source.Endpoint(ctx)
+	if err != nil {
+		return 0 // the first request says why
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return 0
+	}
+	return budget.For(u.Hostname())
 }
 
 // provider reads the credentials from where the variables say.

@@ -83,7 +83,8 @@ func TestNoSignInIsRefusedBecauseOfUsAndTheBudgetIsUsed(t *testing.T) {
 			if s := c.governor.Stats(); s.Throttled != 0 || s.Budget != 10 || s.Rate != 10 {
 				t.Errorf("seed %d: %+v", seed, s)
 			}
-			t.Logf("seed %d: %d sign-ins, %d refused; %d requests of ours, %.1f%% of the budget", seed, len(at), len(with), writes, float64(writes)/60)
+			t.Logf("seed %d: %d sign-ins, %d refused; %d requests of ours, %.1f%% of the budget",
+				seed, len(at), len(with), writes, float64(writes)/60)
 		})
 		inWorld(t, logtotest.Config{CloudLimit: true}, func(w *world) {
 			if without := w.signIn(at); len(without) > 0 {
@@ -280,7 +281,8 @@ func TestARequestThatIsNotWaitedForIsNotSentAndItsBodyIsClosed(t *testing.T) {
 		if err == nil {
 			t.Error("no error", resp.Body.Close())
 		}
-		if err == nil || !strings.Contains(err.Error(), "waiting to send a request to 127.0.0.1:3001: no time") || !body.done || w.tenant.Requests("") != 0 {
+		const says = "waiting to send a request to 127.0.0.1:3001: no time"
+		if err == nil || !strings.Contains(err.Error(), says) || !body.done || w.tenant.Requests("") != 0 {
 			t.Errorf("error %v, body closed: %v", err, body.done)
 		}
 	})

@@ -142,6 +142,7 @@ func (l *lease) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
 	if _, err := share(ctx, budget, l.owner, time.Time{}); err != nil {
-		log.Warn("the share of the tenant's budget was not given back: it is free when its lease ends", "tenant", budget, "error", err.Error())
+		log.Warn("the share of the tenant's budget was not given back: it is free when its lease ends",
+			"tenant", budget, "error", err.Error())
 	}
 }

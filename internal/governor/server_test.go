@@ -58,7 +58,7 @@ func (s *ownServer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // throughput has workers send requests through a RoundTripper for d, the nth that each of them sends by the method that of
 // gives, and tells how much of the server's time was used: 1 is all.
-func (s *ownServer) throughput(t *testing.T, through http.RoundTripper, workers int, d time.Duration, of func(n int) (method string)) float64 {
+func (s *ownServer) throughput(t *testing.T, through http.RoundTripper, workers int, d time.Duration, of func(int) string) float64 {
 	t.Helper()
 	before, began := s.work, time.Now()
 	var all sync.WaitGroup
@@ -187,7 +187,9 @@ func TestAnOverloadedServerIsAskedHalfAsMuchAtOnce(t *testing.T) {
 			t.Errorf("a server that takes the same time for each gets %d at once", limit)
 		}
 		w.tenant.ClearFaults()
-		w.tenant.Inject(logtotest.Fault{Status: http.StatusServiceUnavailable, Times: governor.MaxConcurrency, Latency: 20 * time.Millisecond})
+		w.tenant.Inject(logtotest.Fault{
+			Status: http.StatusServiceUnavailable, Times: governor.MaxConcurrency, Latency: 20 * time.Millisecond,
+		})
 		c.work(32, 30*time.Millisecond)
 		if limit := c.governor.Stats().Limit; limit < governor.MaxConcurrency/2 || limit > governor.MaxConcurrency/2+2 {
 			t.Errorf("after 503 to all of them %d at once", limit)

@@ -63,7 +63,8 @@ func (s *Store) Share(ctx context.Context, budget, owner string, until time.Time
 func (s *Store) shareOut(budget string, known *shares, next shares, now time.Time) *types.Update {
 	holders := item{}
 	for _, share := range next.held {
-		holders[share.Owner] = &types.AttributeValueMemberM{Value: item{attrPart: number(int64(share.Part)), attrUntil: instant(share.Until)}}
+		holder := item{attrPart: number(int64(share.Part)), attrUntil: instant(share.Until)}
+		holders[share.Owner] = &types.AttributeValueMemberM{Value: holder}
 	}
 	e := newExpression()
 	e.put(attrMembers, &types.AttributeValueMemberM{Value: holders})
