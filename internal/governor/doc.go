@@ -11,10 +11,12 @@
 //
 // A tenant of Logto Cloud takes 200 requests in 10 seconds, a bucket that its users' sign-ins share. The Budget is half of
 // that, spaced out evenly: at most four requests go without a pause, so that the bucket stays as full for a rush of
-// sign-ins as it is without us, and refills half as fast. A token request goes ahead of the others, which wait for it.
+// sign-ins as it is without us, and refills half as fast. As long as sign-ins keep to the other half, rushes aside, none is
+// refused because of us. What they need beyond it is only heard of by a 429, so that a few in a thousand are refused before
+// we give way. A token request goes ahead of the others, which wait for it.
 //
 // An answer 429 halves the rate, down to a tenth, and as long as no other comes a tenth of the whole comes back every 10
-// seconds. Requests that were under way together and are refused together are one sign. Nobody sends anything for as long
+// seconds, or half as often each time that this was too much again. Requests that were under way together and are refused together are one sign. Nobody sends anything for as long
 // as Retry-After says, a second if it says nothing; m2m.Transport waits at the same time with the request that was refused,
 // so that nothing is waited for twice. The 429 that says that the tenant's quota of tokens is used up (auth.exceed_token_limit)
 // is about something else, and changes nothing here.

@@ -23,8 +23,8 @@ const (
 	unsure = jobs.WholeShare / 10
 )
 
-// A ShareFunc leases a part of a budget, as jobs.Run.Share does.
-type ShareFunc func(ctx context.Context, budget, owner string, until time.Time) (part int, err error)
+// A shareFunc leases a part of a budget, as jobs.Run.Share does.
+type shareFunc func(ctx context.Context, budget, owner string, until time.Time) (part int, err error)
 
 // lease is this process's share of the tenant's budget. There is nothing in the background: who sends a request when the
 // lease is to be renewed renews it.
@@ -33,7 +33,7 @@ type lease struct {
 	owner  string
 
 	mu     sync.Mutex
-	share  ShareFunc // nil: nobody else is known, and all of the budget is ours
+	share  shareFunc // nil: nobody else is known, and all of the budget is ours
 	log    *slog.Logger
 	budget string
 	part   int
@@ -51,7 +51,7 @@ func newLease(length time.Duration) *lease {
 }
 
 // begin has shares leased by share from now on.
-func (l *lease) begin(share ShareFunc, log *slog.Logger) {
+func (l *lease) begin(share shareFunc, log *slog.Logger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.share, l.log = share, log
