@@ -8,6 +8,7 @@ package function
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
