@@ -132,17 +132,20 @@ func (c *Client) newRequest(ctx context.Context, method, path string, query url.
 	req.Header.Set("User-Agent", UserAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
-		// A merge may be repeated: the end is the same. The key without a value says so to net/http and m2m.Transport and is
-		// not sent (net/http, type Transport).
+		// A merge may be repeated: the end is the same. So may the making of an app secret, whose name is taken once. The key
+		// without a value says so to net/http and m2m.Transport and is not sent (net/http, type Transport).
 		req.Header["Idempotency-Key"] = nil
 	}
 	return req, nil
 }
 
-// read decodes a success into out and makes an *Error of everything else.
+// read decodes a success into out, unless that is nil, and makes an *Error of everything else.
 func (c *Client) read(req *http.Request, resp *http.Response, out any) error {
 	what := req.Method + " " + req.URL.EscapedPath()
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode == http.StatusNoContent && out == nil:
+		return nil
+	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
 		return newError(req, resp)
 	}
 	dec := json.NewDecoder(&boundedReader{r: resp.Body, left: maxAnswer})
@@ -193,10 +196,16 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 
 // userPath is the path of a user. An id that would make another path of it is refused.
 func userPath(id, suffix string) (string, error) {
-	if id == "" || id == "." || id == ".." {
-		return "", fmt.Errorf("%q is not a user id", id)
+	part, err := pathPart("a user id", id)
+	return "/users/" + part + suffix, err
+}
+
+// pathPart escapes what is to be one part of a path.
+func pathPart(what, value string) (string, error) {
+	if value == "" || value == "." || value == ".." {
+		return "", fmt.Errorf("%q is not %s", value, what)
 	}
-	return "/users/" + url.PathEscape(id) + suffix, nil
+	return url.PathEscape(value), nil
 }
 
 // totalNumber reads the header Total-Number; -1 if there is none.

@@ -1,4 +1,5 @@
-// Package logto calls the parts of Logto's Management API that jobs need: find users, read them, and write their custom data.
+// Package logto calls the parts of Logto's Management API that jobs need: find users, read them, and write their custom data;
+// and those that the rotation of app secrets needs.
 //
 // A Client takes an http.Client that adds the access token; one over an m2m.Transport does, and also repeats what may be
 // repeated and slows down on 429:
@@ -38,6 +39,12 @@
 // MergeCustomData sets top-level keys and leaves the others, so that several writers of different keys don't disturb each
 // other; a nested object is replaced whole. A key can only be removed by ReplaceCustomData, which overwrites what others wrote
 // since.
+//
+// # App secrets
+//
+// An app may have several secrets at a time, all of them valid. CreateAppSecret makes one more, DeleteAppSecret ends one, and
+// SecretUses tells from Logto's audit log which was used when: so a secret can be replaced without a moment in which there is
+// none, and the old one be deleted once nobody uses it.
 //
 // # Errors
 //

@@ -12,9 +12,11 @@ import (
 
 // What a caller can act on; match with errors.Is on any error of Client.
 var (
-	// ErrNotFound: the user does not exist (any more). Go on without it. A 404 that is about something else, a wrong endpoint
+	// ErrNotFound: the user, app or secret does not exist (any more). Go on without it. A 404 that is about something else, a wrong endpoint
 	// for example, does not match.
 	ErrNotFound = errors.New("not found")
+	// ErrExists: the app has a secret of this name already. Look for it among its secrets.
+	ErrExists = errors.New("exists already")
 	// ErrUnauthorized: the token is not for this API. Repeating does not help; the message says what to check.
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrForbidden: the token lacks the scope "all". Repeating does not help until somebody grants it.
@@ -130,6 +132,8 @@ func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
 		return e.isNotFound()
+	case ErrExists:
+		return e.Code == "application.secret_name_exists"
 	case ErrUnauthorized:
 		return e.Status == http.StatusUnauthorized
 	case ErrForbidden:

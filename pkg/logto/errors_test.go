@@ -84,7 +84,7 @@ func sentinels(err error) []string {
 	for _, s := range []struct {
 		name string
 		err  error
-	}{{"ErrNotFound", logto.ErrNotFound}, {"ErrUnauthorized", logto.ErrUnauthorized}, {"ErrForbidden", logto.ErrForbidden},
+	}{{"ErrNotFound", logto.ErrNotFound}, {"ErrExists", logto.ErrExists}, {"ErrUnauthorized", logto.ErrUnauthorized}, {"ErrForbidden", logto.ErrForbidden},
 		{"ErrRateLimited", logto.ErrRateLimited}, {"ErrUnavailable", logto.ErrUnavailable}} {
 		if errors.Is(err, s.err) {
 			names = append(names, s.name)
