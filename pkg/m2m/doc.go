@@ -42,6 +42,13 @@
 // when the environment froze is given up by its age on the wall clock and made anew; and a connection that died
 // meanwhile costs a retry, not an error. Call Source.Wait before a handler returns, so that there is nothing in flight.
 //
+// # Secrets that are rotated
+//
+// Only a request for a token needs the secret, once in the life of a token. So that is when a Source sees whether there is
+// another: credentials that were read more than five minutes ago are read again first, and an invocation that has its token
+// reads nothing. If they can't be read, those at hand serve. A secret that is refused all the same is read again once, and only
+// if it changed is the request repeated. So a secret that was replaced is out of use as soon as the tokens are that it got.
+//
 // # Errors
 //
 // What the token endpoint refuses comes as a *TokenError that matches one of the sentinels (ErrWrongSecret,

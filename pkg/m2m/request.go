@@ -20,7 +20,7 @@ const maxAnswer = 256 << 10
 // fetch gets a token. When the secret is refused it is read again, once, and only if it changed is the tenant asked
 // again: so a rotated secret costs one failed request and no failed run.
 func (s *Source) fetch(ctx context.Context, f *flight) (*kept, error) {
-	c, err := s.knownCredentials(ctx)
+	c, err := s.recentCredentials(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type Source struct {
 
 	kept        atomic.Pointer[kept]
 	credentials atomic.Pointer[Credentials] // a pointer prints as an address
+	readAt      atomic.Int64                // when they were read, on the wall clock, in Unix nanoseconds
 	reading     chan struct{}               // held by whoever reads the credentials
 
 	mu       sync.Mutex
@@ -207,6 +208,7 @@ func (s *Source) readCredentials(ctx context.Context, old *Credentials) (*Creden
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("the app's credentials: %w", err)
 	}
+	s.readAt.Store(s.now().UnixNano())
 	s.credentials.Store(&c)
 	return &c, nil
 }
