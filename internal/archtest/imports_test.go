@@ -48,11 +48,13 @@ var mayImport = map[string][]string{
 	"internal/backfill":          {"pkg/jobs", "internal/schedule", sync},
 	"internal/stack":             {"pkg/jobs", "pkg/jobs/dynamodb", aws, smithy},
 	"internal/webhook":           {"pkg/", "internal/customdata", "internal/function", "internal/governor", aws, smithy, lambda},
+	"internal/rotation":          {"pkg/jobs", "pkg/logto", "pkg/m2m", aws, smithy, lambda},
 	"internal/function":          {"pkg/", "internal/", "github.com/caarlos0/env/v11", aws, lambda, sync, rate},
 	"internal/demo":              {"pkg/", "internal/"},
 	"functions/sync-custom-data": {"*"},
 	"functions/daily-orders":     {"*"},
 	"functions/logto-webhook":    {"*"},
+	"functions/rotate-secret":    {"*"},
 	"cmd/m2mjobs":                {"*"},
 	"e2e/emulator":               {aws},
 }
