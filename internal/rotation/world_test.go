@@ -105,6 +105,28 @@ func (w *world) function(over http.RoundTripper) *function {
 	return &function{source, &http.Client{Transport: &m2m.Transport{Source: source, Base: over}}}
 }
 
+// use gets a token with credentials that somebody has copied.
+func (w *world) use(fields map[string]string) {
+	w.Helper()
+	text, err := json.Marshal(fields)
+	if err != nil {
+		w.Fatal(err)
+	}
+	credentials, err := m2m.ParseCredentials(text)
+	if err != nil {
+		w.Fatal(err)
+	}
+	source, err := m2m.NewSource(m2m.Config{
+		Credentials: m2m.StaticCredentials(credentials), Resource: logtotest.ManagementResource, HTTPClient: &http.Client{Transport: w.base},
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := source.Token(w.Context()); err != nil {
+		w.Error(err)
+	}
+}
+
 // invoke has a function read a user by its token. That must not fail, whatever else happens.
 func (w *world) invoke(f *function) {
 	w.Helper()
@@ -157,13 +179,15 @@ func (w *world) clean() rotation.Cleaned {
 }
 
 // secrets are the names of the app's secrets.
-func (w *world) secrets() []string {
+func (w *world) secrets() []string { return w.secretsOf(w.app.ID) }
+
+func (w *world) secretsOf(appID string) []string {
 	w.Helper()
 	api, err := logto.NewClient(logto.Config{Endpoint: w.tenant.URL, HTTPClient: w.tenant.ManagementClient()})
 	if err != nil {
 		w.Fatal(err)
 	}
-	list, err := api.AppSecrets(w.Context(), w.app.ID)
+	list, err := api.AppSecrets(w.Context(), appID)
 	if err != nil {
 		w.Fatal(err)
 	}
