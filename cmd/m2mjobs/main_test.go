@@ -86,7 +86,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "runid": runID},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "runid": runID, "interrupted": interrupted,
+		},
 	})
 }
 
@@ -118,6 +120,16 @@ func runID(ts *testscript.TestScript, neg bool, args []string) {
 	var record jobs.Record
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &record))
 	ts.Setenv("RUN", record.RunID)
+}
+
+// interrupted begins a rotation of a credentials file and leaves it there: interrupted FILE.
+func interrupted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: interrupted FILE")
+	}
+	r, err := function.NewRotation(function.Environment{"M2M_SECRET_FILE": ts.MkAbs(args[0])}, function.RotationConfig{})
+	ts.Check(err)
+	ts.Check(r.Create(context.Background(), "4ab3f0f6-7c0b-4f2e-9d5c-0123456789ab"))
 }
 
 // process is the command with the test binary in its place.

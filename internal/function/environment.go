@@ -131,6 +131,10 @@ func meaning(variable string) string {
 		return "the address of the own API, such as https://shop.example.com"
 	case "SHOP_RESOURCE":
 		return "the own API's resource indicator in Logto, such as https://shopping.api"
+	case "SECRETS":
+		return "the names or ARNs of the secrets that are rotated, with commas between them"
+	case "LONGEST_WARM":
+		return "how long a process may keep a secret that it has read, such as 24h, which is what it is if that is not set"
 	case "TIME_ZONE":
 		return "an IANA time zone, such as Europe/Oslo"
 	}

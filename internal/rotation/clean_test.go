@@ -78,7 +78,7 @@ func TestSecretsOfOthersAreNeverTouched(t *testing.T) {
 			"m2mjobs",
 			"m2mjobs-",
 			// Another place whose name is the same: in another account, or a file in another folder.
-			strings.Replace(mine, mine[len(mine)-35:len(mine)-27], "00000000", 1),
+			strings.Replace(mine, mine[len(mine)-45:len(mine)-37], "00000000", 1),
 			"x" + mine,
 		}
 		for _, name := range others[1:] {
@@ -130,8 +130,8 @@ func TestAPendingSecretIsNotCleaned(t *testing.T) {
 		if done := w.clean(); len(done.Deleted)+len(done.Kept) > 0 {
 			t.Errorf("%+v, want nothing to clean", done)
 		}
-		if version, err := w.rotation(nil).Rotate(w.Context(), "another"); err != nil || version != "stalled" {
-			t.Errorf("a rotation goes on with %q, %v; want the one that stalled", version, err)
+		if done, err := w.rotation(nil).Rotate(w.Context(), "another", false); err != nil || done.Version != "stalled" || !done.Resumed {
+			t.Errorf("a rotation goes on with %+v, %v; want the one that stalled", done, err)
 		}
 	})
 }

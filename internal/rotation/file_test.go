@@ -120,7 +120,7 @@ func TestWhatIsWrongWithAFileIsNamedWithoutItsSecret(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := rotation.New(rotation.Config{Place: rotation.File(path)}).Rotate(t.Context(), "one")
+		_, err := rotation.New(rotation.Config{Place: rotation.File(path)}).Rotate(t.Context(), "one", false)
 		if err == nil || strings.Contains(err.Error(), "logtotestSecret") || !strings.Contains(err.Error(), name+".json") {
 			t.Errorf("%s: an error %t that names the file without its secret", name, err != nil)
 		}

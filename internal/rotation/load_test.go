@@ -75,7 +75,7 @@ type process struct {
 
 var processes = []process{
 	{"rotation", func(w *world, l *life, version string) error {
-		_, err := w.rotation(l).Rotate(w.Context(), version)
+		_, err := w.rotation(l).Rotate(w.Context(), version, false)
 		return err
 	}},
 	{"cleaning", func(w *world, l *life, _ string) error {

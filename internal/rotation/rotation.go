@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -130,22 +131,50 @@ func (r *Rotation) pair(ctx context.Context, version string) (s State, current, 
 	return s, current, next, nil
 }
 
-// Rotate does all steps, and returns the version that is current now. Where a rotation is under way, by whomever, it goes on
-// with that one; otherwise version is the new one's id.
-func (r *Rotation) Rotate(ctx context.Context, version string) (string, error) {
-	s, err := r.Place.State(ctx)
+// Rotated is what Rotate did, or with dryRun would do.
+type Rotated struct {
+	Version string // the version that is current now
+	Secret  string // its secret's name in Logto
+	AppID   string
+	Resumed bool // a rotation was under way, and was gone on with
+}
+
+// Rotate does all steps. Where a rotation is under way, by whomever, it goes on with that one's version; otherwise version is
+// the new one's id, by default a new one. With dryRun it looks whether it has what it takes, and changes nothing.
+func (r *Rotation) Rotate(ctx context.Context, version string, dryRun bool) (Rotated, error) {
+	s, current, err := r.current(ctx)
 	if err != nil {
-		return "", err
+		return Rotated{}, err
 	}
+	done := Rotated{Version: version, AppID: current.AppID}
 	if under := s.pending(); under != "" {
-		version = under
+		done.Version, done.Resumed = under, true
+	}
+	if done.Version == "" {
+		done.Version = newVersion()
+	}
+	done.Secret = s.secretName(done.Version)
+	if dryRun {
+		api, err := r.Logto(ctx, current.Credentials)
+		if err == nil {
+			_, err = api.AppScopes(ctx, current.AppID)
+		}
+		return done, err
 	}
 	for _, step := range []func(context.Context, string) error{r.Create, r.Test, r.Finish} {
-		if err := step(ctx, version); err != nil {
-			return version, err
+		if err := step(ctx, done.Version); err != nil {
+			return done, err
 		}
 	}
-	return version, nil
+	return done, nil
+}
+
+// newVersion makes an id of a version as Secrets Manager's SDKs do: a random UUID (PutSecretValue, ClientRequestToken).
+func newVersion() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // Create gives the app a second secret, and puts it into the place as that version. If it did so before, or only half of it,

@@ -36,7 +36,7 @@ func TestTheNewSecretIsTriedWithEachAPIThatTheRolesName(t *testing.T) {
 		app, r := w.ordersRotation()
 		w.tenant.Grant(app.ID, shopping, "read:orders", "read:products")
 		w.tenant.Grant(app.ID, logtotest.ManagementResource, "all")
-		if _, err := r.Rotate(w.Context(), "one"); err != nil {
+		if _, err := r.Rotate(w.Context(), "one", false); err != nil {
 			t.Fatal(err)
 		}
 		// Two APIs, each with the old secret and with the new one.
@@ -49,7 +49,7 @@ func TestTheNewSecretIsTriedWithEachAPIThatTheRolesName(t *testing.T) {
 func TestAnAppWithoutARoleIsRotatedToo(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, r := w.ordersRotation()
-		if _, err := r.Rotate(w.Context(), "one"); err != nil {
+		if _, err := r.Rotate(w.Context(), "one", false); err != nil {
 			t.Fatal(err)
 		}
 		w.use(w.file())
@@ -80,7 +80,7 @@ func TestASecretThatDoesNotWorkDoesNotBecomeCurrent(t *testing.T) {
 					t.Fatal(err)
 				}
 				spoil(w, app)
-				_, err := r.Rotate(w.Context(), "")
+				_, err := r.Rotate(w.Context(), "", false)
 				if err == nil || !strings.Contains(err.Error(), "new secret") {
 					t.Errorf("%v, want an error about the new secret", err)
 				}
@@ -97,7 +97,7 @@ func TestARotationMendsASecretThatIsRefused(t *testing.T) {
 		app, r := w.ordersRotation()
 		w.tenant.Grant(app.ID, shopping, "read:orders")
 		w.tenant.DeleteSecret(app.ID, logtotest.DefaultSecret)
-		if _, err := r.Rotate(w.Context(), "one"); err != nil {
+		if _, err := r.Rotate(w.Context(), "one", false); err != nil {
 			t.Fatal(err)
 		}
 		w.use(w.file())
@@ -170,7 +170,7 @@ func TestStatusHasBothSides(t *testing.T) {
 			version string
 			used    time.Duration // after the beginning; -1: never
 		}{
-			{rotation.RoleOther, "", 0}, {rotation.RoleLeft, old[len(old)-26:], time.Hour}, {rotation.RoleOther, "", -1},
+			{rotation.RoleOther, "", 0}, {rotation.RoleLeft, old[len(old)-36:], time.Hour}, {rotation.RoleOther, "", -1},
 			{rotation.RoleCurrent, current, 2 * time.Hour}, {rotation.RolePending, "stalled", -1},
 		}
 		for i, one := range s.Secrets {

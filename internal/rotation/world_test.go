@@ -2,7 +2,6 @@ package rotation_test
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -162,11 +161,11 @@ func (w *world) rotation(l *life) *rotation.Rotation {
 
 func (w *world) rotate() string {
 	w.Helper()
-	version, err := w.rotation(nil).Rotate(w.Context(), rand.Text())
+	done, err := w.rotation(nil).Rotate(w.Context(), "", false)
 	if err != nil {
 		w.Fatal(err)
 	}
-	return version
+	return done.Version
 }
 
 func (w *world) clean() rotation.Cleaned {
