@@ -73,6 +73,7 @@ build: ## Build the functions for Lambda (ARCH=arm64 or x86_64) and the command 
 	@$(MAKE) --no-print-directory build-SyncCustomDataFunction ARTIFACTS_DIR=bin/sync-custom-data
 	@$(MAKE) --no-print-directory build-DailyOrdersFunction ARTIFACTS_DIR=bin/daily-orders
 	@$(MAKE) --no-print-directory build-LogtoWebhookFunction ARTIFACTS_DIR=bin/logto-webhook
+	@$(MAKE) --no-print-directory build-RotateSecretFunction ARTIFACTS_DIR=bin/rotate-secret
 	go build -trimpath -o bin/m2mjobs ./cmd/m2mjobs
 
 .PHONY: sam-build

@@ -27,6 +27,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 )
 
 // shared is what the tests use together: starting the services takes seconds.
@@ -67,6 +68,7 @@ func runTests(m *testing.M) (code int, err error) {
 		function.SyncCustomData: shared.built.Bootstrap("SyncCustomDataFunction"),
 		function.DailyOrders:    shared.built.Bootstrap("DailyOrdersFunction"),
 		webhook:                 shared.built.Bootstrap("LogtoWebhookFunction"),
+		rotation.Name:           shared.built.Bootstrap("RotateSecretFunction"),
 	}
 	if shared.surroundings, err = emulator.BuildProgram(dir, "./e2e/surroundings"); err != nil {
 		return 1, err

@@ -28,6 +28,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -117,6 +118,7 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 	for job, grants := range map[string]map[string][]string{
 		function.DailyOrders: {shop.Resource: {shop.ScopeReadOrders}}, function.SyncCustomData: management, webhook: management,
 		ownJob: {shop.Resource: {shop.ScopeReadProducts}},
+		rotation.Name: management,
 	} {
 		s.apps[job] = logtotest.App{ID: strings.ToLower(rand.Text()[:21]), Secret: "logtotestSecret" + rand.Text()[:17]}
 		settings.Apps = append(settings.Apps, emulator.TenantApp{Name: job, App: s.apps[job], Grants: grants})

@@ -77,13 +77,12 @@ func (m *managed) Read(ctx context.Context, version string) ([]byte, error) {
 		return nil, m.fault("AWS configuration", err)
 	}
 	out, err := client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &m.id, VersionId: &version})
-	if errors.As(err, new(*types.ResourceNotFoundException)) {
+	switch {
+	case errors.As(err, new(*types.ResourceNotFoundException)), err == nil && out.SecretString == nil && out.SecretBinary == nil:
 		return nil, ErrNoValue
-	}
-	if err != nil {
+	case err != nil:
 		return nil, m.fault("reading version "+version, err)
-	}
-	if out.SecretString == nil {
+	case out.SecretString == nil:
 		return nil, m.fault("reading version "+version, errors.New(`it is binary: store the JSON text {"endpoint","appId","appSecret"} as its secret string`))
 	}
 	return []byte(*out.SecretString), nil
