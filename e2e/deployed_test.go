@@ -24,6 +24,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
@@ -87,7 +88,7 @@ func (s *stack) versions(t *testing.T, key string) int {
 // nothingFailed fails the test if something lies in a queue of what failed.
 func (s *stack) nothingFailed(t *testing.T) {
 	t.Helper()
-	for _, queue := range []string{"daily-orders-failed", "sync-custom-data-failed", "logto-webhook-failed", "rows-dead"} {
+	for _, queue := range []string{"daily-orders-failed", "sync-custom-data-failed", "logto-webhook-failed", "rotate-secret-failed", "rows-dead"} {
 		if messages := s.take(t, queue); len(messages) > 0 {
 			t.Errorf("in %s: %s", queue, messages)
 		}
@@ -429,7 +430,7 @@ func TestDeployedEventOutlastsATenantThatIsDown(t *testing.T) {
 }
 
 func TestDeployedFunctionsLogNoSecretAndNoToken(t *testing.T) {
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook, rotation.Name} {
 		log := []byte(shared.stack.log(t, job))
 		for _, never := range []string{"logtotestSecret", "eyJ"} {
 			if bytes.Contains(log, []byte(never)) {
@@ -440,7 +441,7 @@ func TestDeployedFunctionsLogNoSecretAndNoToken(t *testing.T) {
 }
 
 func TestDeployedFunctionsHaveTheSettingsOfTheTemplate(t *testing.T) {
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook, rotation.Name} {
 		out, err := shared.stack.lambda.GetFunctionEventInvokeConfig(t.Context(), &lambda.GetFunctionEventInvokeConfigInput{
 			FunctionName: shared.stack.name(job), Qualifier: aws.String("$LATEST"),
 		})

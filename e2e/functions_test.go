@@ -10,14 +10,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
@@ -317,6 +320,24 @@ func TestSampleEventsAreAccepted(t *testing.T) {
 		})
 	}
 	done("repair", hook, webhook, nil)
+
+	secrets := sdk.NewFromConfig(awsConfig(t, shared.aws.Root()))
+	rotate := startFunction(t, rotation.Name, w.rotateEnvironment(t))
+	version := announce(t, secrets, w.secrets[function.SyncCustomData], 1)
+	for _, name := range []string{"create-secret", "set-secret", "test-secret", "finish-secret"} {
+		tried[rotation.Name+"/"+name] = true
+		t.Run(rotation.Name+" "+name, func(t *testing.T) {
+			invoke(t, rotate, edited(t, event(t, rotation.Name, name), map[string]string{
+				"arn:aws:secretsmanager:us-east-1:123456789012:secret:m2mjobs/sync-custom-data-AbCdEf": w.secrets[function.SyncCustomData],
+				"3f1c0de2-7a54-4b1e-9c57-2a1f0e5d8b66":                                                 version,
+			}))
+		})
+	}
+	if got := labels(t, secrets, w.secrets[function.SyncCustomData], version); !slices.Equal(got, []string{rotation.Current}) {
+		t.Errorf("after the four steps the version is labelled %q", got)
+	}
+	done("daily", rotate, rotation.Name, nil)
+	done("dry-run", rotate, rotation.Name, nil)
 
 	root, err := emulator.Root()
 	if err != nil {

@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
@@ -71,6 +74,7 @@ func TestEveryStatementIsNeeded(t *testing.T) {
 	}{
 		{function.DailyOrders, "DailyOrdersRole", s.exerciseOrders},
 		{function.SyncCustomData, "SyncCustomDataRole", s.exerciseSync},
+		{rotation.Name, "RotateSecretRole", s.exerciseRotation},
 		{webhook, "LogtoWebhookRole", func(t *testing.T, round int) string { return s.exerciseWebhook(t, round, &shut) }},
 	} {
 		whole, err := shared.aws.RolePolicy(t.Context(), roles[f.role], f.job)
@@ -181,6 +185,38 @@ func (s *stack) exercisePlan(t *testing.T, round int) string {
 		}
 	}
 	return said
+}
+
+// exerciseRotation has rotate-secret rotate each of the secrets, and look at them as it does daily.
+func (s *stack) exerciseRotation(t *testing.T, round int) string {
+	said := ""
+	for i, job := range []string{rotation.Name, function.SyncCustomData, function.DailyOrders, webhook} {
+		id := s.called + "/" + job
+		version := announce(t, s.secrets, id, 1000+10*round+i)
+		for _, step := range steps {
+			if _, failed := s.invoke(t, rotation.Name, stepEvent(step, id, version)); failed != "" {
+				said += failed + "\n"
+				break
+			}
+		}
+		s.abandon(t, id, version)
+	}
+	_, failed := s.invoke(t, rotation.Name, []byte(`{}`))
+	return said + failed + "\n"
+}
+
+// abandon ends a rotation that did not get to its end.
+func (s *stack) abandon(t *testing.T, id, version string) {
+	t.Helper()
+	if !slices.Contains(labels(t, s.secrets, id, version), rotation.Pending) {
+		return
+	}
+	_, err := s.secrets.UpdateSecretVersionStage(t.Context(), &sdk.UpdateSecretVersionStageInput{
+		SecretId: &id, VersionStage: aws.String(rotation.Pending), RemoveFromVersionId: &version,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // exerciseWebhook has logto-webhook take a delivery, and repair one by hand, by its schedule, and dry.

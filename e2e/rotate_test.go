@@ -71,9 +71,9 @@ type mortal struct {
 	*testing.T
 	tenant      *logtotest.Tenant
 	app         logtotest.App
-	secret      string // the ARN of the app's
-	user        emulator.Key
-	client      *sdk.Client
+	secret      string       // the ARN of the app's
+	reader      *sdk.Client  // as a function's role may
+	client      *sdk.Client  // as root
 	direct      *http.Client // reaches the tenant past the proxy
 	environment map[string]string
 
@@ -105,10 +105,8 @@ func newMortal(t *testing.T) *mortal {
 	m.app, m.secret = newApp("app")
 	_, own = newApp(rotation.Name)
 	m.tenant.AddUser(logtotest.User{Username: "ann"})
-	m.user = newUser(t, "mortal-app", readSecret("mortal/app"))
-	rotator := newUser(t, "mortal-"+rotation.Name, readSecret("mortal/"+rotation.Name)+fmt.Sprintf(`,{"Effect":"Allow","Action":[`+
-		`"secretsmanager:DescribeSecret","secretsmanager:GetSecretValue","secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage"],`+
-		`"Resource":"arn:aws:secretsmanager:%s:*:secret:mortal/app-*"}`, emulator.Region))
+	m.reader = sdk.NewFromConfig(awsConfig(t, newUser(t, "mortal-app", readSecret("mortal/app"))))
+	rotator := newUser(t, "mortal-"+rotation.Name, readSecret("mortal/"+rotation.Name)+","+mayRotate("mortal/app"))
 	m.environment = shared.aws.Environment(rotator)
 	m.environment["AWS_ENDPOINT_URL"] = m.proxy(shared.aws.URL)
 	m.environment["M2M_SECRET_ID"], m.environment["SECRETS"], m.environment["LONGEST_WARM"] = own, m.secret, shortWarm.String()
@@ -163,7 +161,7 @@ func (m *mortal) after(req *http.Request) error {
 	if len(m.seen) != m.killAt {
 		return nil
 	}
-	if err := m.function.Close(); err != nil {
+	if err := m.function.Kill(); err != nil {
 		m.Error(err)
 	}
 	return http.ErrAbortHandler
@@ -171,9 +169,8 @@ func (m *mortal) after(req *http.Request) error {
 
 // source is an environment that starts cold: it reads the secret as the app's role may.
 func (m *mortal) source() *m2m.Source {
-	config := awsConfig(m.T, m.user)
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: secretsmanager.New(m.secret, func(context.Context) (secretsmanager.Client, error) { return sdk.NewFromConfig(config), nil }),
+		Credentials: secretsmanager.New(m.secret, func(context.Context) (secretsmanager.Client, error) { return m.reader, nil }),
 		Resource:    logtotest.ManagementResource, Scopes: []string{logto.ManagementScope}, HTTPClient: m.direct,
 	})
 	if err != nil {
@@ -240,13 +237,11 @@ func (m *mortal) live(killAt int, events ...[]byte) (died bool, answer []byte, e
 	m.mu.Lock()
 	died = killAt > 0 && len(m.seen) >= killAt
 	m.mu.Unlock()
-	if !died {
-		if strings.Contains(function.Log(), "logtotestSecret") {
-			m.Error("the function's log has a secret in it")
-		}
-		if err := function.Close(); err != nil {
-			m.Error(err)
-		}
+	if strings.Contains(function.Log(), "logtotestSecret") {
+		m.Error("the function's log has a secret in it")
+	}
+	if err := function.Close(); err != nil {
+		m.Error(err)
 	}
 	return died, answer, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/demo"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/internal/shop/cdnow"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -128,6 +129,26 @@ func (w *world) webhookEnvironment(t *testing.T) map[string]string {
 	user := newUser(t, name+"-"+webhook, readSecret(name+"/"+webhook)+","+readSecret(name+"/signing-key")+fmt.Sprintf(
 		`,{"Effect":"Allow","Action":"events:PutEvents","Resource":"arn:aws:events:%s:*:event-bus/default"}`, emulator.Region))
 	variables := map[string]string{"SIGNING_SECRET_ID": key, "EVENT_BUS": "default", "EVENT_FIELDS": "id", "M2M_SECRET_ID": secret}
+	maps.Copy(variables, shared.aws.Environment(user))
+	return variables
+}
+
+// mayRotate is a policy statement as template.yaml has it for rotate-secret.
+func mayRotate(name string) string {
+	return fmt.Sprintf(`{"Effect":"Allow","Action":["secretsmanager:DescribeSecret","secretsmanager:GetSecretValue",`+
+		`"secretsmanager:PutSecretValue","secretsmanager:UpdateSecretVersionStage"],`+
+		`"Resource":"arn:aws:secretsmanager:%s:*:secret:%s-*"}`, emulator.Region, name)
+}
+
+// rotateEnvironment is what template.yaml gives rotate-secret, which rotates the secret of sync-custom-data here.
+func (w *world) rotateEnvironment(t *testing.T) map[string]string {
+	t.Helper()
+	name := strings.TrimSuffix(w.bucket, "-bucket")
+	app := w.Tenant.AddApp(rotation.Name)
+	w.Tenant.Grant(app.ID, logtotest.ManagementResource, logto.ManagementScope)
+	own := newSecret(t, name+"/"+rotation.Name, fmt.Sprintf(`{"endpoint":%q,"appId":%q,"appSecret":%q}`, w.Tenant.URL, app.ID, app.Secret))
+	user := newUser(t, name+"-"+rotation.Name, readSecret(name+"/"+rotation.Name)+","+mayRotate(name+"/"+function.SyncCustomData))
+	variables := map[string]string{"M2M_SECRET_ID": own, "SECRETS": w.secrets[function.SyncCustomData]}
 	maps.Copy(variables, shared.aws.Environment(user))
 	return variables
 }

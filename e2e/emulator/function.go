@@ -27,6 +27,7 @@ type Function struct {
 	url       string
 	client    *http.Client
 	process   *process
+	runtime   string // the address of its Runtime API
 }
 
 // StartFunction starts the emulator for the function of that name, with these environment variables and no others of
@@ -69,6 +70,7 @@ func StartFunction(name, bootstrap string, environment map[string]string) (*Func
 		url:       "http://" + address + "/2015-03-31/functions/function/invocations",
 		client:    &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute},
 		process:   p,
+		runtime:   runtimeAPI,
 	}
 	err = p.await(20*time.Second, func() error {
 		connection, err := net.DialTimeout("tcp", address, time.Second)
@@ -144,6 +146,16 @@ func (f *Function) PeakMemory() (int64, error) {
 		return kilobytes << 10, err
 	}
 	return 0, fmt.Errorf("no process runs %s", f.bootstrap)
+}
+
+// Kill kills the bootstrap's process, whatever it is at, as Lambda does with one that uses too much memory: the invocation
+// fails, and the next one begins with a process of its own. The emulator goes on.
+func (f *Function) Kill() error {
+	n, err := killProcesses("AWS_LAMBDA_RUNTIME_API=" + f.runtime)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("killing %s: no process runs it", f.name)
+	}
+	return err
 }
 
 // Close stops the emulator and the function.

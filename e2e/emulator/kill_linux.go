@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -12,18 +13,22 @@ import (
 // KillFunction kills the processes of a deployed function, as Lambda does with one that uses too much memory. It returns
 // how many there were.
 func (a *AWS) KillFunction(name string) (int, error) {
+	return killProcesses("AWS_LAMBDA_FUNCTION_NAME="+name, "GATEWAY_PORT="+a.port)
+}
+
+// killProcesses kills the processes that have these environment variables.
+func killProcesses(with ...string) (killed int, err error) {
 	environments, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		return 0, err
 	}
-	killed := 0
 	for _, file := range environments {
 		environment, err := os.ReadFile(file)
 		if err != nil { // it has ended, or is another user's
 			continue
 		}
 		variables := bytes.Split(environment, []byte{0})
-		if !contains(variables, "AWS_LAMBDA_FUNCTION_NAME="+name) || !contains(variables, "GATEWAY_PORT="+a.port) {
+		if slices.ContainsFunc(with, func(one string) bool { return !contains(variables, one) }) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
@@ -110,8 +112,8 @@ func TestTheSecretInUseIsKnownByItsValueToo(t *testing.T) {
 		fields["version"] = "restored"
 		w.writeFile(fields)
 		time.Sleep(2 * quiet)
-		if done := w.clean(); len(done.Deleted) > 0 {
-			t.Errorf("deleted %q, which is in use", done.Deleted)
+		if done := w.clean(); len(done.Deleted)+len(done.Kept) > 0 {
+			t.Errorf("%+v: what is in use is taken for what was left", done)
 		}
 		if !slices.Contains(w.secrets(), name) {
 			t.Errorf("%s is gone", name)
@@ -132,6 +134,63 @@ func TestAPendingSecretIsNotCleaned(t *testing.T) {
 		}
 		if done, err := w.rotation(nil).Rotate(w.Context(), "another", false); err != nil || done.Version != "stalled" || !done.Resumed {
 			t.Errorf("a rotation goes on with %+v, %v; want the one that stalled", done, err)
+		}
+	})
+}
+
+// announcing is a place where a rotation has begun that has put no value there yet, as Secrets Manager makes it.
+type announcing struct {
+	rotation.Place
+	version string
+}
+
+func (a announcing) State(ctx context.Context) (rotation.State, error) {
+	s, err := a.Place.State(ctx)
+	s.Versions = append(s.Versions, rotation.Version{ID: a.version, Labels: []string{rotation.Pending}})
+	return s, err
+}
+
+// begin has a rotation die between the secret in Logto and the version in the place.
+func (w *world) begin(version string) {
+	w.Helper()
+	l := &life{}
+	r := w.rotation(l)
+	for l.dieAt = 1; len(ours(w.secrets())) == 0; l.dieAt++ {
+		l.points, l.dead, l.after = 0, false, true
+		if err := r.Create(w.Context(), version); err == nil {
+			w.Fatal("it did not die")
+		}
+	}
+}
+
+func TestWhatADeadRotationMadeIsDeletedLater(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.use(w.file())        // so that the log reaches back
+		time.Sleep(10 * quiet) // the place was not changed for long, and is not now
+		w.begin("dead")
+		orphan := ours(w.secrets())[0]
+		time.Sleep(time.Minute)
+		if done := w.clean(); len(done.Deleted) > 0 || len(done.Kept) != 1 {
+			t.Errorf("at once: %+v, want it kept: the rotation may be about to go on", done)
+		}
+		time.Sleep(quiet)
+		if done := w.clean(); !slices.Equal(done.Deleted, []string{orphan}) {
+			t.Errorf("later: %+v, want %s deleted", done, orphan)
+		}
+	})
+}
+
+func TestTheSecretOfAVersionThatWasAnnouncedIsNotCleaned(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.begin("announced")
+		time.Sleep(10 * quiet)
+		r := w.rotation(nil)
+		r.Place = announcing{r.Place, "announced"}
+		if done, err := r.Clean(w.Context(), false); err != nil || len(done.Deleted)+len(done.Kept) > 0 {
+			t.Errorf("%+v, %v; want nothing to clean", done, err)
+		}
+		if err := r.Create(w.Context(), "announced"); err != nil {
+			t.Errorf("the rotation does not go on: %v", err)
 		}
 	})
 }

@@ -38,8 +38,9 @@ type managed struct {
 // fault names the secret, and what the caller lacks.
 func (m *managed) fault(doing string, err error) error {
 	mend := ""
-	if api := smithy.APIError(nil); errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException" {
-		mend = " (the role needs secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and UpdateSecretVersionStage on it)"
+	operation := (*smithy.OperationError)(nil)
+	if api := smithy.APIError(nil); errors.As(err, &api) && api.ErrorCode() == "AccessDeniedException" && errors.As(err, &operation) {
+		mend = " (the role needs secretsmanager:" + operation.OperationName + " on it)"
 	}
 	return fmt.Errorf("secret %s: %s%s: %w", m.id, doing, mend, err)
 }
