@@ -161,3 +161,34 @@ func ExampleKey() {
 	fmt.Println(slices.Contains(keys, logto.Key("primaryEmail")))
 	// Output: true
 }
+
+// A secret is replaced while both are valid: the old one goes when nobody uses it any more.
+func ExampleClient_CreateAppSecret() {
+	tenant, client := exampleTenant()
+	defer tenant.Close()
+	app := tenant.AddApp("daily-orders")
+	ctx := context.Background()
+
+	made, err := client.CreateAppSecret(ctx, app.ID, "second")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(made.Name, len(made.Value) > 0)
+	// ... here it is put where the app reads it ...
+
+	used := false
+	for use, err := range client.SecretUses(ctx, app.ID) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		used = used || use.Secret == logtotest.DefaultSecret
+	}
+	if !used {
+		err = client.DeleteAppSecret(ctx, app.ID, logtotest.DefaultSecret)
+	}
+	left, listErr := client.AppSecrets(ctx, app.ID)
+	fmt.Println(len(left), err, listErr)
+	// Output:
+	// second true
+	// 1 <nil> <nil>
+}
