@@ -44,6 +44,18 @@ func TestAFileKeepsItsOtherFieldsAndIsReadableByItsOwnerAlone(t *testing.T) {
 	})
 }
 
+func TestAFieldInAnotherCaseIsReplacedToo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.writeFile(map[string]string{"endpoint": w.tenant.URL, "AppID": w.app.ID, "APPSECRET": w.app.Secret})
+		w.rotate()
+		after := w.file()
+		if _, stays := after["APPSECRET"]; stays || after["appSecret"] == w.app.Secret {
+			t.Error("the old secret is in the file still")
+		}
+		w.use(after)
+	})
+}
+
 func TestAFileBehindALinkIsReplacedAndNotTheLink(t *testing.T) {
 	inWorld(t, func(w *world) {
 		link := filepath.Join(w.TempDir(), "link.json")

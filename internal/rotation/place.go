@@ -99,6 +99,11 @@ func replaced(text []byte, field, value string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name := range fields { // the decoder that reads it takes upper and lower case for the same
+		if strings.EqualFold(name, field) {
+			delete(fields, name)
+		}
+	}
 	fields[field] = quoted
 	return json.Marshal(fields)
 }
