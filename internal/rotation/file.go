@@ -16,6 +16,9 @@ import (
 // rotation is under way, in a file of the same name with .pending behind it. Whoever reads the file finds either the old
 // credentials or the new ones, whole: it is replaced by a rename in its folder, which one must be able to write to. It is readable by
 // its owner alone, who stays the same.
+//
+// Its secrets in Logto are told from those of other places by this machine's name and the path. Where these change, a container
+// without a fixed name for one, the secrets of before are taken for other people's, and stay.
 func File(path string) Place { return &file{path} }
 
 type file struct{ path string }
