@@ -117,7 +117,7 @@ func (s *stack) startSurroundings() (shopURL string, err error) {
 	management := map[string][]string{logtotest.ManagementResource: {logto.ManagementScope}}
 	for job, grants := range map[string]map[string][]string{
 		function.DailyOrders: {shop.Resource: {shop.ScopeReadOrders}}, function.SyncCustomData: management, webhook: management,
-		ownJob: {shop.Resource: {shop.ScopeReadProducts}},
+		ownJob:        {shop.Resource: {shop.ScopeReadProducts}},
 		rotation.Name: management,
 	} {
 		s.apps[job] = logtotest.App{ID: strings.ToLower(rand.Text()[:21]), Secret: "logtotestSecret" + rand.Text()[:17]}
