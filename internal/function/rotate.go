@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	secrets "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -20,10 +22,11 @@ import (
 
 // rotateVariables are what rotate-secret reads.
 type rotateVariables struct {
-	Secret   secret        // the app that has access to the Management API
-	Secrets  []string      `env:"SECRETS,required,notEmpty"`
-	Resource string        `env:"LOGTO_RESOURCE"`
-	Warm     time.Duration `env:"LONGEST_WARM"`
+	Secret   secret          // the app that has access to the Management API
+	Secrets  []string        `env:"SECRETS,required,notEmpty"`
+	Resource string          `env:"LOGTO_RESOURCE"`
+	Budget   governor.Budget `env:"LOGTO_BUDGET"`
+	Warm     time.Duration   `env:"LONGEST_WARM"`
 }
 
 func (v *rotateVariables) secret() secret { return v.Secret }
@@ -41,7 +44,7 @@ func newRotateSecret(environment Environment, log io.Writer) (lambda.Handler, er
 		return nil, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, management(v.Resource), "")
+	access, err := newAccess(v.Secret, aws, management(v.Resource), v.Budget, "")
 	if err != nil {
 		return nil, &ConfigError{rotation.Name, []string{err.Error()}}
 	}
@@ -50,7 +53,7 @@ func newRotateSecret(environment Environment, log io.Writer) (lambda.Handler, er
 			Place:       rotation.SecretsManager(secretID, aws.rotation),
 			Logto:       access.logto,
 			Resource:    v.Resource,
-			HTTPClient:  access.tokens,
+			HTTPClient:  access.tokens(),
 			LongestWarm: v.Warm,
 			Log:         slog.New(slog.NewJSONHandler(log, nil)),
 		})
@@ -77,6 +80,9 @@ func (a *access) logto(ctx context.Context, of m2m.Credentials) (*logto.Client, 
 	}
 	return logto.NewClient(logto.Config{Endpoint: endpoint, HTTPClient: a.client})
 }
+
+// tokens is a client to the tenant's token endpoint, within its budget.
+func (a *access) tokens() *http.Client { return &http.Client{Transport: a.governor} }
 
 func (l *lazyAWS) rotation(ctx context.Context) (rotation.SecretsManagerClient, error) {
 	c, err := l.load(ctx)
@@ -111,7 +117,7 @@ func NewRotation(environment Environment, c RotationConfig) (*rotation.Rotation,
 	if by == (secret{}) {
 		by = v.Secret
 	}
-	access, err := newAccess(by, aws, management(v.Resource), "")
+	access, err := newAccess(by, aws, management(v.Resource), v.Budget, "")
 	if err != nil {
 		return nil, asConfigError(name, err)
 	}
@@ -120,14 +126,15 @@ func NewRotation(environment Environment, c RotationConfig) (*rotation.Rotation,
 		place = rotation.File(v.Secret.File)
 	}
 	return rotation.New(rotation.Config{
-		Place: place, Logto: access.logto, Resource: v.Resource, HTTPClient: access.tokens, LongestWarm: c.LongestWarm, Log: c.Log,
+		Place: place, Logto: access.logto, Resource: v.Resource, HTTPClient: access.tokens(), LongestWarm: c.LongestWarm, Log: c.Log,
 	}), nil
 }
 
 // rotationVariables are what the command reads.
 type rotationVariables struct {
 	Secret   secret
-	Resource string `env:"LOGTO_RESOURCE"`
+	Resource string          `env:"LOGTO_RESOURCE"`
+	Budget   governor.Budget `env:"LOGTO_BUDGET"`
 }
 
 func (v *rotationVariables) secret() secret { return v.Secret }
