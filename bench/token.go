@@ -33,7 +33,7 @@ func newSource(now func() time.Time) (tenant *logtotest.Tenant, source *m2m.Sour
 	tenant.Grant(app.ID, resource, "read:orders")
 	base := m2m.NewBase()
 	source, err = m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    resource,
 		Scopes:      []string{"read:orders"},
 		HTTPClient:  &http.Client{Transport: base},

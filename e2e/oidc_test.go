@@ -83,7 +83,7 @@ func TestTokenOfAnAuthorizationServerThatIsNotLogtoIsVerified(t *testing.T) {
 	}
 	for _, client := range oidcClients {
 		t.Run(client.ID, func(t *testing.T) {
-			source := oidcSource(t, server, m2m.Credentials{AppID: client.ID, AppSecret: client.Secret},
+			source := oidcSource(t, server, m2m.Credentials{AppID: client.ID, AppSecret: m2m.NewSecret(client.Secret)},
 				m2m.Config{Scopes: []string{"read:orders", "write:products"}})
 			token, err := source.Token(t.Context())
 			if err != nil {
@@ -110,17 +110,17 @@ func TestTokenOfAnAuthorizationServerThatIsNotLogtoIsVerified(t *testing.T) {
 func TestTokenErrorsOfAnAuthorizationServerThatIsNotLogtoAreTyped(t *testing.T) {
 	t.Parallel()
 	server := startOIDC(t)
-	good := m2m.Credentials{AppID: oidcClients[0].ID, AppSecret: oidcClients[0].Secret}
+	good := m2m.Credentials{AppID: oidcClients[0].ID, AppSecret: m2m.NewSecret(oidcClients[0].Secret)}
 	for name, test := range map[string]struct {
 		credentials m2m.Credentials
 		config      m2m.Config
 		is          error
 		names       string
 	}{
-		"wrong secret": {m2m.Credentials{AppID: "plain", AppSecret: "logtotestSecretWRONG0123456789ab"}, m2m.Config{}, m2m.ErrWrongSecret, "plain"},
-		"unknown app":  {m2m.Credentials{AppID: "nobody", AppSecret: appSecret}, m2m.Config{}, m2m.ErrWrongSecret, "nobody"},
+		"wrong secret": {m2m.Credentials{AppID: "plain", AppSecret: m2m.NewSecret("logtotestSecretWRONG0123456789ab")}, m2m.Config{}, m2m.ErrWrongSecret, "plain"},
+		"unknown app":  {m2m.Credentials{AppID: "nobody", AppSecret: m2m.NewSecret(appSecret)}, m2m.Config{}, m2m.ErrWrongSecret, "nobody"},
 		// No app of the server's can have such an id: it says so, and not that the secret is wrong.
-		"letters beyond ASCII": {m2m.Credentials{AppID: "größe", AppSecret: appSecret}, m2m.Config{}, nil, "größe"},
+		"letters beyond ASCII": {m2m.Credentials{AppID: "größe", AppSecret: m2m.NewSecret(appSecret)}, m2m.Config{}, nil, "größe"},
 		"unknown resource":     {good, m2m.Config{Resource: "https://other.api"}, m2m.ErrUnknownResource, "https://other.api"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestTokenErrorsOfAnAuthorizationServerThatIsNotLogtoAreTyped(t *testing.T) 
 func TestScopeThatAnAuthorizationServerDropsIsNamed(t *testing.T) {
 	t.Parallel()
 	server := startOIDC(t)
-	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: appSecret},
+	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: m2m.NewSecret(appSecret)},
 		m2m.Config{Scopes: []string{"read:orders", "delete:orders"}})
 	_, err := source.Token(t.Context())
 	missing := (*m2m.ScopeError)(nil)
@@ -153,7 +153,7 @@ func TestScopeThatAnAuthorizationServerDropsIsNamed(t *testing.T) {
 func TestOpaqueTokenIsKeptByTheSourceAndRefusedByTheVerifier(t *testing.T) {
 	t.Parallel()
 	server := startOIDC(t)
-	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: appSecret},
+	source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: m2m.NewSecret(appSecret)},
 		m2m.Config{Resource: opaqueResource, Scopes: []string{"read:orders"}})
 	token, err := source.Token(t.Context())
 	if err != nil {
@@ -179,7 +179,7 @@ func TestVerifierGoesOnWhileTheKeysAreRotated(t *testing.T) {
 	server := startOIDC(t)
 	newToken := func() string {
 		t.Helper()
-		source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: appSecret}, m2m.Config{Scopes: []string{"read:orders"}})
+		source := oidcSource(t, server, m2m.Credentials{AppID: "plain", AppSecret: m2m.NewSecret(appSecret)}, m2m.Config{Scopes: []string{"read:orders"}})
 		token, err := source.Token(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestVerifierGoesOnWhileTheKeysAreRotated(t *testing.T) {
 func TestTokenOfAnotherServerIsRefusedByTheVerifier(t *testing.T) {
 	t.Parallel()
 	server, other := startOIDC(t), startOIDC(t)
-	token, err := oidcSource(t, other, m2m.Credentials{AppID: "plain", AppSecret: appSecret}, m2m.Config{Scopes: []string{"read:orders"}}).Token(t.Context())
+	token, err := oidcSource(t, other, m2m.Credentials{AppID: "plain", AppSecret: m2m.NewSecret(appSecret)}, m2m.Config{Scopes: []string{"read:orders"}}).Token(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestSecretIsReadByNameAndByARN(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Endpoint != "https://example.com" || c.AppID != "app" || c.AppSecret != appSecret {
+		if c.Endpoint != "https://example.com" || c.AppID != "app" || c.AppSecret.Reveal() != appSecret {
 			t.Errorf("%s: read %v, and not what was stored", id, c)
 		}
 	}

@@ -238,7 +238,7 @@ func TestMissingScopeEndsTheRunWithItsMend(t *testing.T) {
 	s := newStage(t, func(s *stage) {
 		app := s.tenant.AddApp("no-role")
 		source, err := m2m.NewSource(m2m.Config{
-			Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: s.tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+			Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: s.tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 			ResourceOf:  logto.ManagementResource,
 			Scopes:      []string{"all"},
 			HTTPClient:  s.tenant.Client(),

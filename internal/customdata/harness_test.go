@@ -89,7 +89,7 @@ func withSource(s *stage) {
 	app := s.tenant.AddApp("sync-custom-data")
 	s.tenant.Grant(app.ID, logtotest.ManagementResource, "all")
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: s.tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: s.tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		ResourceOf:  logto.ManagementResource,
 		Scopes:      []string{"all"},
 		HTTPClient:  s.tenant.Client(),

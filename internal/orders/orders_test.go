@@ -50,7 +50,7 @@ func newWorld(t testing.TB, sold []shop.Order) *world {
 		t.Fatal(err)
 	}
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    shop.Resource,
 		Scopes:      []string{shop.ScopeReadOrders},
 		HTTPClient:  tenant.Client(),
@@ -386,7 +386,7 @@ func TestAnAppWithoutTheScopeIsToldSo(t *testing.T) {
 	w := newWorld(t, nil)
 	other := w.tenant.AddApp("no-role")
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: w.tenant.URL, AppID: other.ID, AppSecret: other.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: w.tenant.URL, AppID: other.ID, AppSecret: m2m.NewSecret(other.Secret)}),
 		Resource:    shop.Resource, Scopes: []string{shop.ScopeReadOrders}, HTTPClient: w.tenant.Client(),
 	})
 	if err != nil {

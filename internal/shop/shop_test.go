@@ -325,7 +325,7 @@ func ExampleClient() {
 
 	// The caller's side: a client that gets and sends the token.
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    shop.Resource,
 		Scopes:      []string{shop.ScopeReadOrders},
 		HTTPClient:  tenant.Client(),

@@ -34,7 +34,7 @@ func newShop(t *testing.T, tenant *logtotest.Tenant, orders []shop.Order) *shop.
 	app := tenant.AddApp("welcome")
 	tenant.Grant(app.ID, shop.Resource, shop.ScopeReadOrders)
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    shop.Resource, Scopes: []string{shop.ScopeReadOrders}, HTTPClient: tenant.Client(),
 	})
 	if err != nil {

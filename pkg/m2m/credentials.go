@@ -22,8 +22,8 @@ type Credentials struct {
 	Endpoint string
 	// AppID is the id of the machine-to-machine app, which OAuth calls client_id.
 	AppID string
-	// AppSecret is one of the app's secrets, which OAuth calls client_secret.
-	AppSecret string
+	// AppSecret is one of the app's secrets, which OAuth calls client_secret. See NewSecret.
+	AppSecret Secret
 }
 
 // String returns endpoint and app id.
@@ -35,6 +35,11 @@ func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }
 // LogValue implements slog.LogValuer without the secret.
 func (c Credentials) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("endpoint", c.Endpoint), slog.String("appId", c.AppID))
+}
+
+// Equal tells whether both are the same.
+func (c Credentials) Equal(other Credentials) bool {
+	return c.Endpoint == other.Endpoint && c.AppID == other.AppID && c.AppSecret.Equal(other.AppSecret)
 }
 
 // MarshalJSON leaves the secret out: credentials are read from JSON, never written to it.
@@ -49,7 +54,7 @@ func (c Credentials) check() error {
 		return errors.New(`"endpoint" is missing: the tenant's address, such as https://{tenant-id}.logto.app`)
 	case c.AppID == "":
 		return errors.New(`"appId" is missing: the id of the machine-to-machine app`)
-	case c.AppSecret == "":
+	case c.AppSecret.IsZero():
 		return errors.New(`"appSecret" is missing: a secret of the machine-to-machine app`)
 	}
 	u, err := url.Parse(c.Endpoint)
@@ -83,13 +88,12 @@ type CredentialsProvider interface {
 
 // StaticCredentials provides credentials that are at hand already, for tests and local use.
 func StaticCredentials(c Credentials) CredentialsProvider {
-	return static(func() Credentials { return c })
+	return static(c)
 }
 
-// static is a function because fmt prints the fields of a struct that are not exported without asking their Format.
-type static func() Credentials
+type static Credentials
 
-func (s static) Credentials(context.Context) (Credentials, error) { return s(), nil }
+func (s static) Credentials(context.Context) (Credentials, error) { return Credentials(s), nil }
 
 // FileCredentials provides the credentials in a JSON file of the form {"endpoint","appId","appSecret"}. A file that
 // others than its owner can read is refused, with the chmod that mends it.
@@ -118,6 +122,7 @@ func (f file) Credentials(context.Context) (Credentials, error) {
 	}
 	defer opened.Close()
 	data, err := readLimited(opened, maxSecret)
+	defer clear(data)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("credentials file %s: %w", path, err)
 	}
@@ -155,7 +160,7 @@ func ParseCredentials(data []byte) (Credentials, error) {
 	c := Credentials{
 		Endpoint:  strings.TrimRight(strings.TrimSpace(value(fields.Endpoint)), "/"),
 		AppID:     strings.TrimSpace(value(fields.AppID)),
-		AppSecret: value(fields.AppSecret),
+		AppSecret: NewSecret(value(fields.AppSecret)),
 	}
 	return c, c.check()
 }

@@ -33,14 +33,14 @@ func TestEachRefusalHasItsKindAndItsMend(t *testing.T) {
 		"wrong secret": {
 			func(w *world, c *m2m.Config) {
 				wrong := w.credentials()
-				wrong.AppSecret = wrongSecret
+				wrong.AppSecret = m2m.NewSecret(wrongSecret)
 				c.Credentials = m2m.StaticCredentials(wrong)
 			}, m2m.ErrWrongSecret, []string{"401 invalid_client", "App secrets"},
 		},
 		"expired secret": {
 			func(w *world, c *m2m.Config) {
 				expired := w.credentials()
-				expired.AppSecret = w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "old", ExpiresAt: w.now().Add(-time.Hour)}).Value
+				expired.AppSecret = m2m.NewSecret(w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "old", ExpiresAt: w.now().Add(-time.Hour)}).Value)
 				c.Credentials = m2m.StaticCredentials(expired)
 			}, m2m.ErrSecretExpired, []string{"400 invalid_request", "make a new secret"},
 		},
@@ -123,8 +123,8 @@ func TestAServerThatEchoesTheSecretDoesNotGetItIntoTheError(t *testing.T) {
 func TestSpecialCharactersOfASecretArriveWhole(t *testing.T) {
 	inWorld(t, logtotest.Config{}, func(w *world) {
 		special := w.credentials()
-		special.AppSecret = "logtotestSecret a+b%20c:d/ä?&="
-		w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "special", Value: special.AppSecret})
+		special.AppSecret = m2m.NewSecret("logtotestSecret a+b%20c:d/ä?&=")
+		w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "special", Value: special.AppSecret.Reveal()})
 		config := w.config()
 		config.Credentials = m2m.StaticCredentials(special)
 		w.token(w.source(config))

@@ -20,7 +20,7 @@ func exampleTenant() (*logtotest.Tenant, m2m.Credentials) {
 	app := tenant.AddApp("daily-orders")
 	tenant.AddResource("https://shopping.api", "read:orders", "write:products")
 	tenant.Grant(app.ID, "https://shopping.api", "read:orders")
-	return tenant, m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}
+	return tenant, m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}
 }
 
 // A Source is made once and asked whenever a token is needed.
@@ -101,7 +101,7 @@ func ExampleScopeError() {
 func ExampleTokenError() {
 	tenant, credentials := exampleTenant()
 	defer tenant.Close()
-	credentials.AppSecret = "logtotestSecretWRONG0123456789ab"
+	credentials.AppSecret = m2m.NewSecret("logtotestSecretWRONG0123456789ab")
 	source, err := m2m.NewSource(m2m.Config{Credentials: m2m.StaticCredentials(credentials), Resource: "https://shopping.api"})
 	if err != nil {
 		fmt.Println(err)

@@ -55,7 +55,7 @@ func inWorld(t *testing.T, config logtotest.Config, test func(w *world)) {
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.leap.Load())) }
 
 func (w *world) credentials() m2m.Credentials {
-	return m2m.Credentials{Endpoint: w.tenant.URL, AppID: w.app.ID, AppSecret: w.app.Secret}
+	return m2m.Credentials{Endpoint: w.tenant.URL, AppID: w.app.ID, AppSecret: m2m.NewSecret(w.app.Secret)}
 }
 
 // config asks for read:orders with the app's credentials.

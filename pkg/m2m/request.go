@@ -30,7 +30,7 @@ func (s *Source) fetch(ctx context.Context, f *flight) (*kept, error) {
 		if readErr != nil {
 			return nil, fmt.Errorf("%w; and %w", err, readErr)
 		}
-		if *again != *c {
+		if !again.Equal(*c) {
 			return s.request(ctx, f, again)
 		}
 	}
@@ -81,7 +81,7 @@ func (s *Source) ask(ctx context.Context, c *Credentials) (*kept, error) {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	// Both parts are form-urlencoded first (RFC 6749 section 2.3.1; recorded: token-special-secret-encoded).
-	req.SetBasicAuth(url.QueryEscape(c.AppID), url.QueryEscape(c.AppSecret))
+	req.SetBasicAuth(url.QueryEscape(c.AppID), url.QueryEscape(c.AppSecret.Reveal()))
 
 	asked, wall := time.Now(), s.now()
 	s.tokenRequests.Add(1)
@@ -190,9 +190,10 @@ func (s *Source) refusal(c *Credentials, resp *http.Response, body []byte) error
 
 // excerpt makes a server's words fit for a log: short, printable, and without the secret should they echo it.
 func excerpt(words string, c *Credentials) string {
-	id, secret := url.QueryEscape(c.AppID), url.QueryEscape(c.AppSecret)
-	basic := base64.StdEncoding.EncodeToString([]byte(id + ":" + secret))
-	for _, form := range []string{c.AppSecret, secret, basic} {
+	secret := c.AppSecret.Reveal()
+	escaped := url.QueryEscape(secret)
+	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.AppID) + ":" + escaped))
+	for _, form := range []string{secret, escaped, basic} {
 		words = strings.ReplaceAll(words, form, "***")
 	}
 	words = strings.Map(func(r rune) rune {

@@ -41,9 +41,9 @@ type Source struct {
 	client *http.Client
 
 	kept        atomic.Pointer[kept]
-	credentials atomic.Pointer[Credentials] // a pointer prints as an address
-	readAt      atomic.Int64                // when they were read, on the wall clock, in Unix nanoseconds
-	reading     chan struct{}               // held by whoever reads the credentials
+	credentials atomic.Pointer[Credentials]
+	readAt      atomic.Int64  // when they were read, on the wall clock, in Unix nanoseconds
+	reading     chan struct{} // held by whoever reads the credentials
 
 	mu       sync.Mutex
 	flight   *flight   // the one under way, if any

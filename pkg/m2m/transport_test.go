@@ -94,7 +94,7 @@ func TestTheTokenGoesToItsOriginOnly(t *testing.T) {
 	app := tenant.AddApp("orders")
 	tenant.AddResource(shopping)
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    shopping,
 	})
 	if err != nil {

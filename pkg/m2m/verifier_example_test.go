@@ -45,7 +45,7 @@ func ExampleVerifier_Middleware() {
 	defer api.Close()
 
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    "https://shopping.api",
 		Scopes:      []string{"read:orders"},
 		HTTPClient:  tenant.Client(),
