@@ -56,5 +56,10 @@
 // an error arrives. A token that is refused by the API itself is replaced once, unless it was minted just now: then
 // every other would be refused too, and Transport fails with a *RejectedError.
 //
-// No error, log line or printed value of this package contains a secret or a token.
+// # What keeps the secret
+//
+// No error, log line or printed value of this package contains a secret or a token; the secret is of a type that does not
+// print at all (Secret). Secrets, tokens and keys go over TLS 1.2 or newer; http is refused for every address but loopback ones.
+// The request that carries the secret follows no redirect, a token goes to its origin only, keys are fetched from one
+// origin. Proxies: see NewBase. What a server answers is read up to a limit.
 package m2m

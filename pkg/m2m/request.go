@@ -91,6 +91,9 @@ func (s *Source) ask(ctx context.Context, c *Credentials) (*kept, error) {
 	}
 	defer resp.Body.Close()
 	body, err := readLimited(resp.Body, maxAnswer)
+	if errors.Is(err, errTooLong) {
+		return nil, &answerError{s.tokenURL(c), err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("token for %s: answer of %s: %w", target(s.resource(c), s.config.OrganizationID), s.tokenURL(c), err)
 	}

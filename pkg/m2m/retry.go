@@ -2,6 +2,7 @@ package m2m
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -47,11 +48,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// readLimited reads all of r, or fails if that is more than limit bytes.
+// errTooLong says that an answer is longer than any that is meant.
+var errTooLong = errors.New("too long")
+
+// readLimited reads all of r, or fails by errTooLong if that is more than limit bytes.
 func readLimited(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		return nil, fmt.Errorf("more than %d bytes", limit)
+		return nil, fmt.Errorf("%w: more than %d bytes", errTooLong, limit)
 	}
 	return data, err
 }

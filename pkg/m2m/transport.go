@@ -39,7 +39,7 @@ type Transport struct {
 	// Origin is where the token may go: scheme://host[:port]. Empty: the origin of the credentials' endpoint, which is
 	// right for the Management API.
 	Origin string
-	// Base sends the requests. Nil: http.DefaultTransport; NewBase is better for environments that freeze.
+	// Base sends the requests. Nil: http.DefaultTransport; NewBase is better for environments that freeze, and as to proxies.
 	Base http.RoundTripper
 	// Timeout is how long one attempt may take, the answer's body included. Zero: 60 seconds; negative: no limit.
 	Timeout time.Duration
@@ -298,9 +298,13 @@ func (t *Transport) Stats() TransportStats {
 
 // NewBase returns an http.Transport for environments that freeze: it takes no connection that has been idle for long on
 // the wall clock and notices a dead HTTP/2 connection by a ping. Share one among the clients of a process.
+//
+// It speaks TLS 1.2 or newer. A proxy that the environment names (HTTPS_PROXY) is used for https alone, where it passes on
+// what it cannot read and learns no more than the host's name; what goes in the clear, to a loopback address, goes there
+// straight, whatever HTTP_PROXY says.
 func NewBase() *http.Transport {
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
+		Proxy:               proxyOf,
 		ForceAttemptHTTP2:   true,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -308,4 +312,12 @@ func NewBase() *http.Transport {
 		MaxIdleConnsPerHost: 16,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
+}
+
+// proxyOf is the proxy for a request, nil for none.
+func proxyOf(req *http.Request) (*url.URL, error) {
+	if req.URL.Scheme != "https" {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(req)
 }
