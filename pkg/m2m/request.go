@@ -24,14 +24,14 @@ func (s *Source) fetch(ctx context.Context, f *flight) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.request(ctx, f, c)
+	k, err := s.obtain(ctx, f, c)
 	if refused := (*TokenError)(nil); errors.As(err, &refused) && refused.refusesSecret() {
 		again, readErr := s.readCredentials(ctx, c)
 		if readErr != nil {
 			return nil, fmt.Errorf("%w; and %w", err, readErr)
 		}
 		if !again.Equal(*c) {
-			return s.request(ctx, f, again)
+			return s.obtain(ctx, f, again)
 		}
 	}
 	return k, err
@@ -143,8 +143,12 @@ func parseToken(body []byte) (*oauth2.Token, time.Duration, error) {
 		return nil, 0, errors.New("expires_in is missing or no positive number of seconds, so nobody can tell how long the token is good for")
 	}
 	lifetime := time.Duration(min(seconds, 1e9)) * time.Second
-	token := &oauth2.Token{AccessToken: answer.AccessToken, TokenType: "Bearer", ExpiresIn: int64(lifetime / time.Second)}
-	return token.WithExtra(map[string]any{"scope": answer.Scope}), lifetime, nil
+	return newToken(answer.AccessToken, answer.Scope, lifetime), lifetime, nil
+}
+
+func newToken(accessToken, scope string, lifetime time.Duration) *oauth2.Token {
+	token := &oauth2.Token{AccessToken: accessToken, TokenType: "Bearer", ExpiresIn: int64(lifetime / time.Second)}
+	return token.WithExtra(map[string]any{"scope": scope})
 }
 
 // checkScopes compares what was granted with what was asked.

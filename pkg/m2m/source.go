@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
@@ -28,6 +29,10 @@ type Config struct {
 	OrganizationID string
 	// TokenURL is the whole token endpoint of an authorization server other than Logto. Empty: {endpoint}/oidc/token.
 	TokenURL string
+	// Cache shares tokens with other environments. Nil: each gets its own.
+	Cache TokenCache
+	// Log gets a warning when the Cache fails, since tokens come all the same. Nil: slog.Default().
+	Log *slog.Logger
 	// HTTPClient sends the token requests; it follows no redirect. Nil: a client of its own over NewBase.
 	HTTPClient *http.Client
 	// Now is the wall clock. Nil: time.Now.
@@ -41,6 +46,7 @@ type Source struct {
 	client *http.Client
 
 	kept        atomic.Pointer[kept]
+	dropped     atomic.Pointer[string] // the token that was dropped last, not to be taken from the cache again
 	credentials atomic.Pointer[Credentials]
 	readAt      atomic.Int64  // when they were read, on the wall clock, in Unix nanoseconds
 	reading     chan struct{} // held by whoever reads the credentials
@@ -50,7 +56,7 @@ type Source struct {
 	failed   error     // what the last flight failed with
 	failedAt time.Time // on the wall clock
 
-	tokens, tokenRequests, secretReads atomic.Int64
+	tokens, tokenRequests, secretReads, cacheHits, cacheFailures atomic.Int64
 }
 
 // kept is a token and until when it may be used, on both clocks.
@@ -97,6 +103,9 @@ func NewSource(c Config) (*Source, error) {
 		if err := checkSecure(u); err != nil {
 			return nil, fmt.Errorf("m2m: Config.TokenURL: %w", err)
 		}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	client := http.Client{Transport: NewBase()}
 	if c.HTTPClient != nil {
@@ -145,10 +154,11 @@ func (s *Source) now() time.Time {
 	return time.Now().Round(0)
 }
 
-// Invalidate drops the given access token if it is the one kept, so that the next Token gets another. Transport calls
-// it when an API answers 401.
+// Invalidate drops the given access token if it is the one kept, so that the next Token gets another. That one takes its
+// place in the Cache, too, for all who share it. Transport calls it when an API answers 401.
 func (s *Source) Invalidate(accessToken string) {
 	if k := s.kept.Load(); k != nil && k.token.AccessToken == accessToken {
+		s.dropped.Store(&accessToken)
 		s.kept.CompareAndSwap(k, nil)
 	}
 }
@@ -234,9 +244,11 @@ type Stats struct {
 	Tokens        int64 // tokens got: each counts against the tenant's quota
 	TokenRequests int64 // requests sent to the token endpoint, failed ones included
 	SecretReads   int64 // reads of the credentials
+	CacheHits     int64 // tokens taken from the Cache, which cost nothing
+	CacheFailures int64 // what the Cache could not do, and what it had that did not open
 }
 
 // Stats returns the counts so far.
 func (s *Source) Stats() Stats {
-	return Stats{s.tokens.Load(), s.tokenRequests.Load(), s.secretReads.Load()}
+	return Stats{s.tokens.Load(), s.tokenRequests.Load(), s.secretReads.Load(), s.cacheHits.Load(), s.cacheFailures.Load()}
 }
