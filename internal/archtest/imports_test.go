@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"pkg/jobs/dynamodb":          {"pkg/jobs", aws, smithy},
 	"pkg/jobs/stepfunctions":     {"pkg/jobs", aws, smithy},
 	"pkg/m2m/secretsmanager":     {"pkg/m2m", aws, smithy},
+	"pkg/m2m/dynamodb":           {"pkg/m2m", aws, smithy},
 	"internal/archtest":          {},
 	"internal/files":             {aws, smithy},
 	"internal/customdata":        {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", "internal/extsort", sync, "github.com/klauspost/compress/zstd"},

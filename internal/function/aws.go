@@ -16,6 +16,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/stepfunctions"
+	tokens "github.com/m2mjobs/m2mjobs/pkg/m2m/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m/secretsmanager"
 )
 
@@ -65,6 +66,8 @@ func (l *lazyAWS) dynamoDB(ctx context.Context) (dynamodb.Client, error) {
 	}
 	return db.NewFromConfig(c), nil
 }
+
+func (l *lazyAWS) tokenTable(ctx context.Context) (tokens.Client, error) { return l.dynamoDB(ctx) }
 
 func (l *lazyAWS) stepFunctions(ctx context.Context) (stepfunctions.Client, error) {
 	c, err := l.load(ctx)

@@ -55,10 +55,11 @@ func absolute(location string) string {
 	return location
 }
 
-// secret says where the app's credentials are.
+// secret says where the app's credentials are, and where the tokens that are got with them are shared.
 type secret struct {
-	ID   string `env:"M2M_SECRET_ID"`
-	File string `env:"M2M_SECRET_FILE"`
+	ID    string `env:"M2M_SECRET_ID"`
+	File  string `env:"M2M_SECRET_FILE"`
+	Cache string `env:"TOKEN_CACHE"`
 }
 
 // state says where a run's state is kept, and who continues it.
@@ -127,6 +128,9 @@ func meaning(variable string) string {
 	case "LOGTO_BUDGET":
 		return "how many requests the tenant gets from jobs, such as 50% of Logto Cloud's limit, 25/s or none " +
 			"(empty: 50% if the endpoint is Logto Cloud's, no limit elsewhere)"
+	case "TOKEN_CACHE":
+		return "where tokens are shared with other environments, sealed with the app secret: dynamodb://TABLE or a directory " +
+			"(empty: each gets its own)"
 	case "SHOP_URL":
 		return "the address of the own API, such as https://shop.example.com"
 	case "SHOP_RESOURCE":
@@ -182,6 +186,9 @@ func load[V any, P interface {
 		}
 	}
 	problems = append(problems, variables.state().problems()...)
+	if _, _, err := TokenCache(s.Cache, nil); err != nil {
+		problems = append(problems, err.Error())
+	}
 	if len(problems) > 0 {
 		return nil, &ConfigError{Function: function, Problems: problems}
 	}

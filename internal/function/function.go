@@ -123,6 +123,7 @@ type access struct {
 	source    *m2m.Source
 	transport *m2m.Transport
 	client    *http.Client
+	month     func() int64 // tokens got this month, by all who share a cache
 }
 
 // newAccess is the way to the API at origin, or to the Management API where that is empty.
@@ -132,6 +133,11 @@ func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, ori
 	g := governor.New(governor.Config{Base: base, Budget: budget})
 	c.HTTPClient = &http.Client{Transport: g}
 	c.Credentials = s.provider(aws)
+	var month func() int64
+	var err error
+	if c.Cache, month, err = TokenCache(s.Cache, aws.tokenTable); err != nil {
+		return nil, err
+	}
 	source, err := m2m.NewSource(c)
 	if err != nil {
 		return nil, err
@@ -140,7 +146,7 @@ func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, ori
 	if origin != "" {
 		transport.Base = base // no part of the tenant
 	}
-	return &access{g, source, transport, &http.Client{Transport: transport}}, nil
+	return &access{g, source, transport, &http.Client{Transport: transport}, month}, nil
 }
 
 // perSecond is the tenant's budget in requests a second; zero if there is none, or the tenant is not known.
@@ -192,6 +198,8 @@ func (a *access) jobsConfig(environment Environment, job string, storage *files.
 				Throttled:   requests.Throttled,
 				WaitedMS:    requests.Waited.Milliseconds(),
 				PacedMS:     governed.Waited.Milliseconds(),
+
+				TokensThisMonth: a.month(),
 			}
 		},
 	}

@@ -46,6 +46,10 @@ func TestAFunctionNamesEveryVariableThatIsMissingOrWrong(t *testing.T) {
 		"state machine without a table": {function.DailyOrders, function.Environment{"M2M_SECRET_ID": "x",
 			"CONTINUE_STATE_MACHINE": "arn:aws:states:eu-central-1:123456789012:stateMachine:shop-continue"},
 			[]string{"STATE_TABLE is not set", "OUTPUT is not set"}},
+		"token cache": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_ID": "x", "TOKEN_CACHE": "s3://bucket"},
+			[]string{"TOKEN_CACHE is wrong", "dynamodb://TABLE"}},
+		"token cache without a table": {function.DailyOrders, function.Environment{"M2M_SECRET_ID": "x", "TOKEN_CACHE": "dynamodb://"},
+			[]string{"TOKEN_CACHE is wrong", "OUTPUT is not set"}},
 		"secret file": {function.SyncCustomData, function.Environment{"OUTPUT": "out", "M2M_SECRET_FILE": "no-such-file"},
 			[]string{"M2M_SECRET_FILE is wrong", "no-such-file does not exist"}},
 		"unknown function": {"no-such", function.Environment{}, []string{"there is no such function", function.SyncCustomData}},
@@ -106,6 +110,31 @@ func TestColdCostsOneTokenAndOneSecretReadAndWarmNone(t *testing.T) {
 				t.Errorf("%s: %d tokens and %d secret reads, want %d each", name, report.Tokens, report.SecretReads, want)
 			}
 		}
+	}
+}
+
+func TestColdStartsThatShareTokensCostOne(t *testing.T) {
+	s := newSurroundings(t, logtotest.Config{}, true)
+	s.environment["TOKEN_CACHE"] = filepath.Join(t.TempDir(), "tokens")
+	for i, want := range []int64{1, 0, 0} {
+		handler, err := function.Handler(function.SyncCustomData, s.environment, func(c *jobs.Config) { c.Log = io.Discard })
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := handler.Invoke(t.Context(), []byte(byEmail))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var report jobs.Report
+		if err := json.Unmarshal(answer, &report); err != nil {
+			t.Fatal(err)
+		}
+		if report.Tokens != want {
+			t.Errorf("cold start %d: %d tokens, want %d", i+1, report.Tokens, want)
+		}
+	}
+	if got := s.tenant.Requests("POST /oidc/token"); got != 1 {
+		t.Errorf("%d token requests, want 1", got)
 	}
 }
 

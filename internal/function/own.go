@@ -25,6 +25,7 @@ func (v *ownVariables) state() state   { return v.State }
 // access tokens, and what the framework needs to know. c says what the tokens are for; their credentials are the environment's:
 //
 //	M2M_SECRET_ID            the app's secret in Secrets Manager, by name or ARN; or M2M_SECRET_FILE, a file
+//	TOKEN_CACHE              where tokens are shared, dynamodb://TABLE or a directory. Unset: nowhere
 //	STATE_TABLE              the DynamoDB table that remembers runs. Unset: memory
 //	CONTINUE_STATE_MACHINE   the state machine that continues unfinished runs. Unset: none does
 //	LOGTO_BUDGET             how many requests Logto is sent, as for the other functions. Unset: half of Logto Cloud's limit

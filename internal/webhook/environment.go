@@ -27,6 +27,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
+	tokens "github.com/m2mjobs/m2mjobs/pkg/m2m/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m/secretsmanager"
 )
 
@@ -39,6 +40,7 @@ type variables struct {
 	resource               string
 	table                  string
 	budget                 governor.Budget
+	cache                  string
 	stack                  string
 }
 
@@ -50,6 +52,7 @@ func read(e function.Environment) (variables, error) {
 	v := variables{
 		signingID: e["SIGNING_SECRET_ID"], signingFile: e["SIGNING_SECRET_FILE"], bus: e["EVENT_BUS"],
 		appID: e["M2M_SECRET_ID"], appFile: e["M2M_SECRET_FILE"], resource: e["LOGTO_RESOURCE"], table: e["STATE_TABLE"],
+		cache: e["TOKEN_CACHE"],
 		stack: strings.TrimSuffix(e["AWS_LAMBDA_FUNCTION_NAME"], "-"+Name),
 	}
 	var problems []string
@@ -102,6 +105,7 @@ func read(e function.Environment) (variables, error) {
 //	LOGTO_RESOURCE       for Repair: the Management API's resource indicator. Unset: it follows from the endpoint
 //	LOGTO_BUDGET         for Repair: how many requests the tenant gets, as of the other functions
 //	STATE_TABLE          for Repair: the DynamoDB table that remembers what was repaired. Unset: memory
+//	TOKEN_CACHE          for Repair: where tokens are shared, dynamodb://TABLE or a directory. Unset: nowhere
 //
 // Its error is a *function.ConfigError, which names every variable that is missing or wrong.
 func New(e function.Environment) (lambda.Handler, error) { return newHandler(e, os.Stderr) }
@@ -113,7 +117,7 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 	}
 	clients := &clients{}
 	receiver := NewReceiver(Config{Secret: v.secret(clients), Bus: clients.eventBridge, BusName: v.bus, Fields: v.fields, Stack: v.stack, Log: log})
-	source, transport, g, err := v.access(clients)
+	source, transport, g, month, err := v.access(clients)
 	if err != nil {
 		return nil, &function.ConfigError{Function: Name, Problems: []string{err.Error()}}
 	}
@@ -130,7 +134,8 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 			return jobs.Usage{
 				Requests: requests.Requests, Retries: requests.Retries, Throttled: requests.Throttled,
 				WaitedMS: requests.Waited.Milliseconds(), Tokens: tokens.Tokens, SecretReads: tokens.SecretReads,
-				PacedMS: g.Stats().Waited.Milliseconds(),
+				PacedMS:         g.Stats().Waited.Milliseconds(),
+				TokensThisMonth: month(),
 			}
 		},
 	})}, nil
@@ -160,7 +165,7 @@ func (v variables) secret(c *clients) func(context.Context) (Secret, error) {
 }
 
 // access is the app's way to the Management API.
-func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Governor, error) {
+func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Governor, func() int64, error) {
 	var credentials m2m.CredentialsProvider
 	switch {
 	case v.appFile != "":
@@ -170,6 +175,10 @@ func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Go
 	default:
 		credentials = none{}
 	}
+	cache, month, err := function.TokenCache(v.cache, func(ctx context.Context) (tokens.Client, error) { return c.dynamoDB(ctx) })
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
 	g := governor.New(governor.Config{Base: m2m.NewBase(), Budget: v.budget})
 	source, err := m2m.NewSource(m2m.Config{
 		Credentials: credentials,
@@ -177,11 +186,12 @@ func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Go
 		ResourceOf:  logto.ManagementResource,
 		Scopes:      []string{logto.ManagementScope},
 		HTTPClient:  &http.Client{Transport: g},
+		Cache:       cache,
 	})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
-	return source, &m2m.Transport{Source: source, Base: g}, g, nil
+	return source, &m2m.Transport{Source: source, Base: g}, g, month, nil
 }
 
 // none are the credentials of a function that only receives.

@@ -90,7 +90,7 @@ func TestTheFunctionFromItsEnvironment(t *testing.T) {
 	signing := writeFile(t, `{"signingKey":"filled-in-below, when it is known"}`)
 	log := &buffer{}
 	handler, err := newHandler(function.Environment{
-		"SIGNING_SECRET_FILE": signing, "EVENT_BUS": busName,
+		"SIGNING_SECRET_FILE": signing, "EVENT_BUS": busName, "TOKEN_CACHE": t.TempDir(),
 		"M2M_SECRET_FILE": writeFile(t, fmt.Sprintf(`{"endpoint":%q,"appId":%q,"appSecret":%q}`, tenant.URL, app.ID, app.Secret)),
 	}, log)
 	if err != nil {

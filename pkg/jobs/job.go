@@ -86,11 +86,14 @@ type Usage struct {
 	Throttled   int64 `json:"throttled"`   // answers 429
 	WaitedMS    int64 `json:"waitedMs"`    // milliseconds waited before repeating
 	PacedMS     int64 `json:"pacedMs"`     // milliseconds that requests waited for their turn within a budget, added up
+	// TokensThisMonth is how many tokens were got this month, by this run and all others: an estimate for the tenant's quota,
+	// which only a run that got one has. Zero: nobody counts.
+	TokensThisMonth int64 `json:"tokensThisMonth,omitempty"`
 }
 
 // since is what was used since the totals were before.
 func (u Usage) since(before Usage) Usage {
-	return Usage{
+	used := Usage{
 		Requests:    u.Requests - before.Requests,
 		Retries:     u.Retries - before.Retries,
 		Tokens:      u.Tokens - before.Tokens,
@@ -99,4 +102,8 @@ func (u Usage) since(before Usage) Usage {
 		WaitedMS:    u.WaitedMS - before.WaitedMS,
 		PacedMS:     u.PacedMS - before.PacedMS,
 	}
+	if used.Tokens > 0 {
+		used.TokensThisMonth = u.TokensThisMonth // a total; that of an earlier run may be of another month
+	}
+	return used
 }

@@ -85,6 +85,9 @@ func (m metrics) write(a *attempt, w io.Writer) error {
 	define("throttled", "Count", m.usage.Throttled)
 	define("waited", "Milliseconds", m.usage.WaitedMS)
 	define("rejected", "Count", m.rejected)
+	if m.usage.TokensThisMonth > 0 {
+		define("tokensThisMonth", "Count", m.usage.TokensThisMonth)
+	}
 	// Each metric is paid for, so that those of the rarer outcomes are there only when they are 1.
 	rarer := []Outcome{OutcomeSkipped, OutcomeQueued, OutcomePaused, OutcomeCancelled}
 	if slices.Contains(rarer, m.outcome) {

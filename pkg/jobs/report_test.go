@@ -17,6 +17,27 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
+func TestTokensOfTheMonthAreToldByARunThatGotOne(t *testing.T) {
+	var log logBuffer
+	var used jobs.Usage
+	var gets int64
+	h := jobs.Handler(echo(func(context.Context, *jobs.Run[echoParams]) error {
+		used.Tokens += gets
+		used.TokensThisMonth += 40 * gets
+		return nil
+	}), jobs.Config{Log: &log, Usage: func() jobs.Usage { return used }})
+	for i, want := range []int64{40, 0, 80} {
+		gets = int64(1 - i%2)
+		if got := mustInvoke(t, request(t.Context(), fmt.Sprint("r", i)), h, fmt.Sprintf(`{"date":"1997-03-0%d"}`, i+1)); got.TokensThisMonth != want {
+			t.Errorf("run %d: %d tokens this month, want %d", i, got.TokensThisMonth, want)
+		}
+		metric, told := log.metrics(t)[i]["tokensThisMonth"]
+		if told != (want > 0) || told && metric != float64(want) {
+			t.Errorf("run %d: the metric is %v", i, metric)
+		}
+	}
+}
+
 func TestARunEndsInOneReportAndOneMetricsLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logBuffer

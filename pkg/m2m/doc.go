@@ -35,6 +35,10 @@
 // Logto drops a scope that was not granted and answers 200 all the same. A Source compares what it got with what it
 // asked for and fails with a *ScopeError that says where to grant the rest, rather than leave that to a 403 later.
 //
+// Each new process costs a token, which some tenants have a quota of. With a Config.Cache, processes and Lambda
+// environments share them: FileCache keeps them on a disk, pkg/m2m/dynamodb in a table, sealed so that they are nothing without the
+// app secret. A token at hand costs no more with a cache than without.
+//
 // # Environments that freeze
 //
 // A Lambda environment stands still between two invocations, a laptop sleeps. A token counts as valid only if the wall

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
@@ -131,4 +132,42 @@ func ExampleCredentials() {
 	c, err := m2m.ParseCredentials([]byte(`{"endpoint":"https://tenant.logto.app","appId":"app1","appSecret":"logtotestSecret0123456789abcdefg"}`))
 	fmt.Printf("%+v %v\n", c, err)
 	// Output: app app1 at https://tenant.logto.app <nil>
+}
+
+// Processes that start often share their tokens: here two that know nothing of each other.
+func ExampleFileCache() {
+	tenant, credentials := exampleTenant()
+	defer tenant.Close()
+	directory, err := os.MkdirTemp("", "tokens")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(directory)
+	for range 2 {
+		source, err := m2m.NewSource(m2m.Config{
+			Credentials: m2m.StaticCredentials(credentials),
+			Resource:    "https://shopping.api",
+			Cache:       m2m.FileCache(directory),
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if _, err := source.Token(context.Background()); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("got:", source.Stats().Tokens, "shared:", source.Stats().CacheHits)
+	}
+	// Output:
+	// got: 1 shared: 0
+	// got: 0 shared: 1
+}
+
+// A secret does not print; Reveal gives it.
+func ExampleSecret() {
+	secret := m2m.NewSecret("a secret")
+	fmt.Printf("%v %+v %q %d\n", secret, secret, secret, len(secret.Reveal()))
+	// Output: [secret] [secret] [secret] 8
 }
