@@ -28,6 +28,11 @@ func atMost(what, format string, target, measured float64) result {
 	return result{what, "≤ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), measured <= target}
 }
 
+// atLeast is a number that should not be below its target; format shows both.
+func atLeast(what, format string, target, measured float64) result {
+	return result{what, "≥ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), measured >= target}
+}
+
 // exactly is a count that should be its target.
 func exactly(what string, target, measured int64) result {
 	return result{what, fmt.Sprint(target), fmt.Sprint(measured), measured == target}
@@ -48,6 +53,7 @@ func main() {
 	}{
 		{"a token that is at hand", tokenHit},
 		{"1,000 goroutines at a token's end", tokenExpiry},
+		{"verifying a token", verifyToken},
 		{"functions under the Runtime Interface Emulator", functions},
 	} {
 		fmt.Fprintf(os.Stderr, "measuring %s\n", measure.what)

@@ -31,9 +31,12 @@ type keyID struct {
 	algorithm jose.SignatureAlgorithm
 }
 
+// publicKey is a key of one fetch. What it verified is known by its address: the next fetch makes another of it.
+type publicKey struct{ key any }
+
 // fetchedKeys are the keys of one fetch.
 type fetchedKeys struct {
-	keys map[keyID]any
+	keys map[keyID]*publicKey
 	at   time.Time // when the fetch began
 }
 
@@ -47,7 +50,7 @@ type keyFlight struct {
 
 // keySet keeps the issuer's keys and decides when to fetch them.
 type keySet struct {
-	fetch    func(ctx context.Context) (map[keyID]any, error)
+	fetch    func(ctx context.Context) (map[keyID]*publicKey, error)
 	now      func() time.Time
 	interval time.Duration
 	log      *slog.Logger
@@ -64,7 +67,7 @@ type keySet struct {
 func (s *keySet) wall() time.Time { return s.now().Round(0) }
 
 // key returns the key, or nil if the issuer does not have it. The error matches ErrKeysUnavailable.
-func (s *keySet) key(ctx context.Context, id keyID) (any, error) {
+func (s *keySet) key(ctx context.Context, id keyID) (*publicKey, error) {
 	now := s.wall()
 	key, age := s.lookup(id, now)
 	if key != nil && age < keysMaxAge {
@@ -95,7 +98,7 @@ func (s *keySet) key(ctx context.Context, id keyID) (any, error) {
 }
 
 // lookup returns a key and how long ago it was fetched, or nil.
-func (s *keySet) lookup(id keyID, now time.Time) (any, time.Duration) {
+func (s *keySet) lookup(id keyID, now time.Time) (*publicKey, time.Duration) {
 	current := s.current.Load()
 	if current == nil {
 		return nil, 0

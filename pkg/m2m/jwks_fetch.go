@@ -50,7 +50,7 @@ func withinOrigin(req *http.Request, via []*http.Request) error {
 
 // fetch returns the keys that can verify a signature with one of the accepted algorithms. Where the keys are is asked
 // anew each time: it is rare, and the address may change.
-func (f *keyFetcher) fetch(ctx context.Context) (map[keyID]any, error) {
+func (f *keyFetcher) fetch(ctx context.Context) (map[keyID]*publicKey, error) {
 	address := f.jwksURL
 	if address == "" {
 		var err error
@@ -119,8 +119,8 @@ func (f *keyFetcher) get(ctx context.Context, address string, into any) error {
 
 // usable picks the keys that can be used. The others are passed over, as RFC 7517 section 5 says; a kid that two of
 // them share is no name of either.
-func (f *keyFetcher) usable(raw []json.RawMessage) map[keyID]any {
-	keys := make(map[keyID]any)
+func (f *keyFetcher) usable(raw []json.RawMessage) map[keyID]*publicKey {
+	keys := make(map[keyID]*publicKey)
 	var shared []keyID
 	for _, r := range raw {
 		var key jose.JSONWebKey
@@ -135,7 +135,7 @@ func (f *keyFetcher) usable(raw []json.RawMessage) map[keyID]any {
 			if _, ok := keys[id]; ok {
 				shared = append(shared, id)
 			}
-			keys[id] = key.Key
+			keys[id] = &publicKey{key.Key}
 		}
 	}
 	for _, id := range shared {

@@ -82,7 +82,7 @@ func (v *Verifier) bearer(values []string) (string, *denial) {
 		return "", &denial{
 			status:      http.StatusUnauthorized,
 			code:        "unauthorized",
-			description: fmt.Sprintf("send an access token for %s in the header Authorization: Bearer", v.audience),
+			description: fmt.Sprintf("send an access token for %s in the header Authorization: Bearer", v.accepts()),
 			challenge:   v.realm(),
 		}
 	}
@@ -101,7 +101,7 @@ type denial struct {
 	challenge   string // WWW-Authenticate; empty: none
 }
 
-func (v *Verifier) realm() string { return fmt.Sprintf(`Bearer realm="%s"`, quotable(v.audience)) }
+func (v *Verifier) realm() string { return fmt.Sprintf(`Bearer realm="%s"`, quotable(v.accepts())) }
 
 func (v *Verifier) deny(status int, code, description string) *denial {
 	return &denial{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
@@ -127,4 +128,48 @@ func ExampleVerifier_Verify() {
 	// app-1 [read:orders] 2100
 	// answer 403: [write:products]
 	// answer 401: invalid access token: it expired at 2000-01-01T00:00:00Z
+}
+
+// Rules of one's own: here a claim that the tenant's script for custom claims adds, and a list of blocked apps.
+func ExampleVerifierConfig_check() {
+	tenant, err := logtotest.Start(logtotest.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tenant.Close()
+	blocked := map[string]bool{}
+	verifier, err := m2m.NewVerifier(m2m.VerifierConfig{
+		Issuer:     tenant.Issuer(),
+		Audience:   "https://shopping.api",
+		HTTPClient: tenant.Client(),
+		Remember:   1000, // the next request with the same token costs no signature
+		Check: func(_ context.Context, token *m2m.AccessToken) error {
+			var own struct {
+				Plan string `json:"plan"`
+			}
+			if err := token.Claims(&own); err != nil {
+				return err
+			}
+			if blocked[token.ClientID] || own.Plan != "pro" {
+				return errors.New("this app may not use the API")
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	token := tenant.Sign(nil, map[string]any{
+		"iss": tenant.Issuer(), "aud": "https://shopping.api", "exp": time.Now().Add(time.Hour).Unix(), "client_id": "app1", "plan": "pro",
+	})
+	_, err = verifier.Verify(context.Background(), token)
+	fmt.Println(err)
+	blocked["app1"] = true
+	_, err = verifier.Verify(context.Background(), token)
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// invalid access token: this app may not use the API
 }

@@ -2,16 +2,20 @@ package m2m_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +26,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
@@ -41,7 +46,7 @@ func TestVerifyReadsTheClaimsOfAGoodToken(t *testing.T) {
 		Audience: []string{shopAPI}, Scopes: []string{"read:orders", "read:products"}, OrganizationID: "org-7",
 		IssuedAt: now, Expiry: now.Add(time.Hour),
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(m2m.AccessToken{})); diff != "" {
 		t.Errorf("token (-want +got):\n%s", diff)
 	}
 }
@@ -101,8 +106,26 @@ func TestVerifyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	der, err := is.key.private.Sign(rand.Reader, make([]byte, 48), crypto.SHA384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed := signingKey{kid: "key-1", alg: jose.EdDSA, private: edKey}
+	// A header that no library would write, over the good claims and signature.
+	raw := func(header string) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + goodParts[1] + "." + goodParts[2]
+	}
+	signature := func(b []byte) string {
+		return goodParts[0] + "." + goodParts[1] + "." + base64.RawURLEncoding.EncodeToString(b)
+	}
+	deep := strings.Repeat(`{"a":`, 1900) + "1" + strings.Repeat("}", 1900)
 	repeated := fmt.Sprintf(`{"iss":%q,"aud":%q,"exp":%d,"exp":%d}`, is.URL, shopAPI, now-1, now+3600)
 
+	tried := 0
 	for _, tc := range []struct{ name, token, reason string }{
 		{"nothing", "", "not a signed JWT"},
 		{"no JWT", "opaque-token", "not a signed JWT"},
@@ -138,12 +161,41 @@ func TestVerifyRefuses(t *testing.T) {
 		{"no exp", claim("exp", nil), "no exp"},
 		{"an exp that is no number", claim("exp", "tomorrow"), "claims"},
 		{"not yet valid", claim("nbf", now+31), "not valid before 2026-03-01T12:00:31Z"},
+		{"alg none with the good signature", raw(`{"alg":"none","typ":"at+jwt","kid":"key-1"}`), "algorithm"},
+		{"alg None in capitals", raw(`{"alg":"NONE","typ":"at+jwt","kid":"key-1"}`), "algorithm"},
+		{"alg in small letters", raw(`{"alg":"es384","typ":"at+jwt","kid":"key-1"}`), "algorithm"},
+		{"no alg", raw(`{"typ":"at+jwt","kid":"key-1"}`), "algorithm"},
+		{"EdDSA", ed.sign(t, tokenHeader("key-1"), is.claims(nil)), "algorithm"},
+		{"HS384 with the key as it is published", hsWith("HS384", sha512.New384, []byte(publishedKey(t, is)), is.claims(nil)), "algorithm"},
+		{"the same header twice", raw(`{"alg":"none","alg":"ES384","typ":"at+jwt","kid":"key-1"}`), "not a signed JWT"},
+		{"a header that is an array", raw(`["ES384"]`), "not a signed JWT"},
+		{"a header without end", raw(`{"alg":"ES384"`), "not a signed JWT"},
+		{"a kid that is a number", raw(`{"alg":"ES384","typ":"at+jwt","kid":7}`), "not a signed JWT"},
+		{"a kid that is a path", is.key.sign(t, tokenHeader("../../key-1"), is.claims(nil)), "does not have"},
+		{"a kid that is a query", is.key.sign(t, tokenHeader("key-1' OR '1'='1"), is.claims(nil)), "does not have"},
+		{"a kid of all allowed length", is.key.sign(t, tokenHeader(strings.Repeat("k", 8<<10)), is.claims(nil)), "does not have"},
+		{"x5c", stranger.sign(t, map[string]any{"typ": "at+jwt", "kid": "key-1", "x5c": []string{"MIIB"}}, is.claims(nil)), "not a signed JWT"},
+		{"b64 alone", raw(`{"alg":"ES384","typ":"at+jwt","kid":"key-1","b64":false}`), "b64"},
+		{"a signature of zeros", signature(make([]byte, 96)), "signature"},
+		{"no signature", signature(nil), "signature"},
+		{"half a signature", signature(make([]byte, 48)), "signature"},
+		{"a signature in DER", signature(der), "signature"},
+		{"a padded part", goodParts[0] + "=." + goodParts[1] + "." + goodParts[2], "not a signed JWT"},
+		{"a token in JSON", `{"payload":"` + goodParts[1] + `","protected":"` + goodParts[0] + `","signature":"` + goodParts[2] + `"}`, "not a signed JWT"},
+		{"Bearer in front", "Bearer " + good, "not a signed JWT"},
+		{"objects in objects", is.key.signBytes(t, tokenHeader("key-1"), []byte(`{"iss":"`+is.URL+`","x":`+deep+`}`)), "not for"},
+		{"an exp beyond all numbers", is.key.signBytes(t, tokenHeader("key-1"), fmt.Appendf(nil, `{"iss":%q,"aud":%q,"exp":1e999}`, is.URL, shopAPI)), "claims"},
+		{"an exp before all time", claim("exp", -1), "expired"},
+		{"an exp that is null", is.key.signBytes(t, tokenHeader("key-1"), fmt.Appendf(nil, `{"iss":%q,"aud":%q,"exp":null}`, is.URL, shopAPI)), "no exp"},
+		{"an organization's", claim("aud", "urn:logto:organization:org-7"), "not for " + shopAPI},
+		{"of two organizations", is.token(t, map[string]any{"aud": []string{shopAPI, "urn:logto:organization:a", "urn:logto:organization:b"}}), "more than one organization"},
 		{"the same claim twice", is.key.signBytes(t, tokenHeader("key-1"), []byte(repeated)), "claims"},
 		{"a payload that is no JSON", is.key.signBytes(t, tokenHeader("key-1"), []byte("hello")), "claims"},
 		{"a payload that is null", is.key.signBytes(t, tokenHeader("key-1"), []byte("null")), "issuer is not"},
 		{"scopes in an array", claim("scope", []string{"read:orders"}), "claims"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			tried++
 			got, err := is.verifier(t, nil).Verify(t.Context(), tc.token)
 			if !errors.Is(err, m2m.ErrInvalidToken) || !strings.Contains(err.Error(), tc.reason) || got != nil {
 				t.Errorf("Verify = %v, %v; want ErrInvalidToken because of %q", got, err, tc.reason)
@@ -153,15 +205,30 @@ func TestVerifyRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Logf("%d kinds of invalid tokens tried", tried)
 	if n := fetched.Load(); n != 0 {
 		t.Errorf("%d keys were fetched from where a token said", n)
 	}
 }
 
-// hs256 signs by hand what no careful library would.
 func hs256(secret []byte, claims map[string]any) string {
-	head := segment(map[string]string{"alg": "HS256", "typ": "at+jwt", "kid": "key-1"}) + "." + segment(claims)
-	mac := hmac.New(sha256.New, secret)
+	return hsWith("HS256", sha256.New, secret, claims)
+}
+
+// publishedKey is the key as the issuer shows it.
+func publishedKey(t *testing.T, is *issuer) string {
+	t.Helper()
+	data, err := json.Marshal(is.jwks().Keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// hsWith signs by hand what no careful library would.
+func hsWith(algorithm string, hash func() hash.Hash, secret []byte, claims map[string]any) string {
+	head := segment(map[string]string{"alg": algorithm, "typ": "at+jwt", "kid": "key-1"}) + "." + segment(claims)
+	mac := hmac.New(hash, secret)
 	mac.Write([]byte(head))
 	return head + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
