@@ -65,7 +65,7 @@ fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s)
 	@sh tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: .tools/sam/pin .tools/ministack/pin ## Measure tokens beside golang.org/x/oauth2, and the functions under Lambda's runtime emulator
+bench: .tools/sam/pin .tools/ministack/pin ## Measure tokens beside golang.org/x/oauth2 and go-jose, and the functions under Lambda's runtime emulator
 	@cd bench && go run .
 
 .PHONY: build

@@ -15,6 +15,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m/dynamodb"
@@ -201,5 +202,26 @@ func TestATableThatCannotBeUsedFailsNoCall(t *testing.T) {
 	_, cache = s.coldStart(t, s.app.Secret)
 	if _, err := cache.Lease(t.Context(), strings.Repeat("0", 64), time.Now(), time.Now().Add(time.Second)); err == nil || !strings.Contains(err.Error(), "there is none of this name") {
 		t.Errorf("got %v, want that there is no such table", err)
+	}
+}
+
+func TestDeployedColdStartTakesTheTokenOfAnother(t *testing.T) {
+	s := shared.stack
+	s.showLog(t, function.SyncCustomData)
+	row := fmt.Appendf(nil, `{"rows":[{"primaryEmail":%q,"customData":{"shared":true}}]}`, s.orders[0].CustomerEmail)
+	var told int64
+	// Tokens live for seconds here, so one may end between two cold starts.
+	eventually(t, 3*tokenLifetime, "a cold start without a token of its own", func() bool {
+		if _, err := shared.aws.KillFunction(*s.name(function.SyncCustomData)); err != nil {
+			t.Fatal(err)
+		}
+		r := s.report(t, function.SyncCustomData, row)
+		if r.Tokens > 0 {
+			told = r.TokensThisMonth
+		}
+		return told > 0 && r.SecretReads == 1 && r.Tokens == 0
+	})
+	if got := s.customData(s.orders[0].CustomerEmail, "shared"); got != true {
+		t.Errorf("the tenant has %v: the shared token did nothing", got)
 	}
 }
