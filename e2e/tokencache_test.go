@@ -123,7 +123,7 @@ func TestATableOfTokensTellsNothingAndOutlivesNoSecret(t *testing.T) {
 		return one
 	}
 	old := sealed()
-	said := fmt.Sprintf("%s", old["sealed"].(*types.AttributeValueMemberB).Value)
+	said := string(old["sealed"].(*types.AttributeValueMemberB).Value)
 	for _, text := range []string{first, "eyJ", s.app.ID, s.app.Secret, resource} {
 		if strings.Contains(said, text) || strings.Contains(fmt.Sprint(old["pk"]), text) {
 			t.Error("an item shows what it is about")

@@ -56,7 +56,8 @@ func (d fileCache) Lease(_ context.Context, name string, now, until time.Time) (
 	if err != nil {
 		return false, err
 	}
-	if end, err := strconv.ParseInt(string(held), 10, 64); err == nil && end > now.UnixMilli() && end <= now.Add(time.Minute).UnixMilli() {
+	end, err := strconv.ParseInt(string(held), 10, 64)
+	if err == nil && end > now.UnixMilli() && end <= now.Add(time.Minute).UnixMilli() {
 		return false, nil
 	}
 	return true, os.Rename(mine, lease)
