@@ -40,13 +40,14 @@ func TestNoChangeOfATokenIsAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, remember := range map[string]int{"without memory": 0, "with memory": 100} {
+		step := 1 + remember/20 // the memory changes nothing for what is not in it, and a signature takes a while
 		v, err := m2m.NewVerifier(m2m.VerifierConfig{Issuer: tenant.Issuer(), Audience: shopAPI, HTTPClient: tenant.Client(), Log: quiet(), Remember: remember})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantVerified(t, v, genuine.AccessToken)
 		tried, refused := 0, 0
-		for i := range genuine.AccessToken {
+		for i := 0; i < len(genuine.AccessToken); i += step {
 			for _, c := range "A_.~" {
 				if rune(genuine.AccessToken[i]) == c {
 					continue
