@@ -84,7 +84,7 @@ func (w *world) client(budgetText string) *client {
 	w.t.Helper()
 	g := governor.New(governor.Config{Base: w.network, Budget: budget(w.t, budgetText)})
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: w.tenant.URL, AppID: w.app.ID, AppSecret: w.app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: w.tenant.URL, AppID: w.app.ID, AppSecret: m2m.NewSecret(w.app.Secret)}),
 		ResourceOf:  logto.ManagementResource, Scopes: []string{logto.ManagementScope}, HTTPClient: &http.Client{Transport: g},
 	})
 	if err != nil {

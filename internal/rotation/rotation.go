@@ -67,7 +67,7 @@ type held struct {
 }
 
 // secret is the app secret itself.
-func (h held) secret() string { return h.AppSecret }
+func (h held) secret() string { return h.AppSecret.Reveal() }
 
 // with is the same with another secret.
 func (h held) with(secret string) (held, error) {

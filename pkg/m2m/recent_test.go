@@ -17,7 +17,7 @@ func TestARotatedSecretIsPickedUpAtTheNextToken(t *testing.T) {
 		config.Credentials = p
 		source := w.source(config)
 		w.token(source)
-		p.credentials.AppSecret = w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "second"}).Value
+		p.credentials.AppSecret = m2m.NewSecret(w.tenant.AddSecret(w.app.ID, logtotest.Secret{Name: "second"}).Value)
 		time.Sleep(50 * time.Minute)
 		w.token(source)
 		if p.reads != 1 {

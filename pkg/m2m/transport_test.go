@@ -419,7 +419,7 @@ func TestAnAttemptOverHTTP2HasATimeLimit(t *testing.T) {
 	tenant.AddResource(shopping, "read:orders")
 	tenant.Grant(app.ID, shopping, "read:orders")
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: app.Secret}),
+		Credentials: m2m.StaticCredentials(m2m.Credentials{Endpoint: tenant.URL, AppID: app.ID, AppSecret: m2m.NewSecret(app.Secret)}),
 		Resource:    shopping, HTTPClient: tenant.Client(),
 	})
 	if err != nil {
