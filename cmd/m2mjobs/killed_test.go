@@ -168,10 +168,17 @@ func TestASyncKilledAtRandomPointsEndsAsOneThatWasNotDisturbed(t *testing.T) {
 	kills := fromEnvironment(t, "M2MJOBS_KILLS", 20)
 	seed := uint64(fromEnvironment(t, "M2MJOBS_SEED", 1))
 	t.Logf("M2MJOBS_KILLS=%d M2MJOBS_SEED=%d", kills, seed)
-	c := newCrowd(t, 5000)
-	wantState, wantKept, wantRequests := c.undisturbed(t)
-	for name, inject := range map[string]func(*demo.World){"nothing else goes wrong": nil, "every call goes wrong now and then": faults} {
+	for name, with := range map[string]struct {
+		users  int
+		inject func(*demo.World)
+	}{
+		"nothing else goes wrong":            {5000, nil},
+		"every call goes wrong now and then": {2000, faults},
+	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, inject := newCrowd(t, with.users), with.inject
+			wantState, wantKept, wantRequests := c.undisturbed(t)
 			random := rand.New(rand.NewPCG(seed, 0))
 			world := newWorld(t, t.TempDir(), nil)
 			c.join(world)
