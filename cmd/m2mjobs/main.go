@@ -31,6 +31,7 @@ type command struct {
 	Backfill backfillJob `cmd:"" help:"Run slots of the past, here or on AWS. Twice does nothing."`
 	Token    token       `cmd:"" help:"Get an access token and show what it allows."`
 	Rotate   rotate      `cmd:"" help:"Replace an app's secret without an outage, or see where its secrets are."`
+	Doctor   examine     `cmd:"" help:"Check the whole way, and say how to mend what is not well."`
 	Runs     runs        `cmd:"" help:"List runs, look at one, or cancel it."`
 	Pause    pause       `cmd:"" help:"Keep a job from running, until it is resumed."`
 	Resume   resume      `cmd:"" help:"Let a paused job run again."`

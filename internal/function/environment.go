@@ -164,15 +164,31 @@ func load[V any, P interface {
 	*V
 	variables
 }](function string, environment Environment) (P, error) {
+	variables, problems := read[V, P](environment)
+	if file := variables.secret().File; file != "" && variables.secret().ID == "" {
+		if _, err := m2m.FileCredentials(file).Credentials(context.Background()); err != nil {
+			problems = append(problems, "M2M_SECRET_FILE is wrong: "+err.Error())
+		}
+	}
+	if len(problems) > 0 {
+		return nil, &ConfigError{Function: function, Problems: problems}
+	}
+	return variables, nil
+}
+
+// read reads variables from the environment, and says what is wrong with which. It does not look into the secret's file.
+func read[V any, P interface {
+	*V
+	variables
+}](environment Environment) (_ P, problems []string) {
 	variables := P(new(V))
 	err := env.ParseWithOptions(variables, env.Options{Environment: environment})
-	var problems []string
 	if all := (env.AggregateError{}); errors.As(err, &all) {
 		for _, one := range all.Errors {
 			problems = append(problems, problem[V](one))
 		}
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: environment: %w", function, err)
+		problems = append(problems, "environment: "+err.Error())
 	}
 	s := variables.secret()
 	switch {
@@ -180,19 +196,11 @@ func load[V any, P interface {
 		problems = append(problems, "M2M_SECRET_ID is not set: "+meaning("M2M_SECRET_ID"))
 	case s.ID != "" && s.File != "":
 		problems = append(problems, "M2M_SECRET_ID and M2M_SECRET_FILE are both set: keep one")
-	case s.File != "":
-		if _, err := m2m.FileCredentials(s.File).Credentials(context.Background()); err != nil {
-			problems = append(problems, "M2M_SECRET_FILE is wrong: "+err.Error())
-		}
 	}
-	problems = append(problems, variables.state().problems()...)
 	if _, _, err := TokenCache(s.Cache, nil); err != nil {
 		problems = append(problems, err.Error())
 	}
-	if len(problems) > 0 {
-		return nil, &ConfigError{Function: function, Problems: problems}
-	}
-	return variables, nil
+	return variables, append(problems, variables.state().problems()...)
 }
 
 // problem words one error of the env package.

@@ -65,6 +65,7 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 	})
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	aws.keepState(&config, v.State)
+	config.Doctor = examine(v.doctor(aws), environment)
 	return governor.Govern(access.governor, job), config, nil
 }
 
@@ -98,6 +99,7 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	config.Slots = schedule.Times
 	aws.keepState(&config, v.State)
+	config.Doctor = examine(v.doctor(aws), environment)
 	return governor.Govern(access.governor, job), config, nil
 }
 
@@ -114,7 +116,7 @@ func Handler(name string, environment Environment, adapt func(*jobs.Config)) (la
 		adapt(&config)
 		return jobs.Handler(job, config), err
 	}
-	return nil, &ConfigError{name, []string{"there is no such function: " + SyncCustomData + " and " + DailyOrders + " are"}}
+	return nil, unknown(name)
 }
 
 // access is an app's way to the one API that it has a token for.

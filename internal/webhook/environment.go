@@ -28,7 +28,6 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 	tokens "github.com/m2mjobs/m2mjobs/pkg/m2m/dynamodb"
-	"github.com/m2mjobs/m2mjobs/pkg/m2m/secretsmanager"
 )
 
 // variables are what the function reads of its environment.
@@ -129,6 +128,7 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 	}))
 	return &handler{receiver, jobs.Handler(repair, jobs.Config{
 		Stack: v.stack, Store: store, Settle: source.Wait, Log: log,
+		Doctor: func(ctx context.Context) (any, error) { return v.doctor(clients).Examine(ctx, e.Place()), nil },
 		Usage: func() jobs.Usage {
 			tokens, requests := source.Stats(), transport.Stats()
 			return jobs.Usage{
@@ -166,22 +166,13 @@ func (v variables) secret(c *clients) func(context.Context) (Secret, error) {
 
 // access is the app's way to the Management API.
 func (v variables) access(c *clients) (*m2m.Source, *m2m.Transport, *governor.Governor, func() int64, error) {
-	var credentials m2m.CredentialsProvider
-	switch {
-	case v.appFile != "":
-		credentials = m2m.FileCredentials(v.appFile)
-	case v.appID != "":
-		credentials = secretsmanager.New(v.appID, func(ctx context.Context) (secretsmanager.Client, error) { return c.secretsManager(ctx) })
-	default:
-		credentials = none{}
-	}
 	cache, month, err := function.TokenCache(v.cache, func(ctx context.Context) (tokens.Client, error) { return c.dynamoDB(ctx) })
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
 	g := governor.New(governor.Config{Base: m2m.NewBase(), Budget: v.budget})
 	source, err := m2m.NewSource(m2m.Config{
-		Credentials: credentials,
+		Credentials: v.credentials(c),
 		Resource:    v.resource,
 		ResourceOf:  logto.ManagementResource,
 		Scopes:      []string{logto.ManagementScope},

@@ -74,6 +74,12 @@ func detect(payload []byte, now time.Time) (invocation, error) {
 	return one(Trigger{Kind: Manual, Time: now, Payload: json.RawMessage(payload)}), nil
 }
 
+// asksDoctor tells whether the payload is {"doctor": true}.
+func asksDoctor(payload []byte) bool {
+	fields, err := members(payload)
+	return err == nil && len(fields) == 1 && string(fields["doctor"]) == "true"
+}
+
 func one(t Trigger) invocation { return invocation{entries: []entry{{trigger: t}}} }
 
 // records reads what services send as {"Records": […]}: an SQS batch.

@@ -107,6 +107,9 @@ func (h *handler[P]) Invoke(ctx context.Context, payload []byte) (data []byte, e
 }
 
 func (h *handler[P]) invoke(ctx context.Context, c *call, payload []byte) ([]byte, error) {
+	if h.config.Doctor != nil && asksDoctor(payload) {
+		return answer(h.config.Doctor(ctx))
+	}
 	inv, err := detect(payload, c.began)
 	if err != nil {
 		inv = invocation{entries: []entry{{trigger: Trigger{Time: c.began}, err: err}}}

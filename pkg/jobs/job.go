@@ -60,6 +60,9 @@ type Config struct {
 	// does not have them. Runs that the handler does at the same time call it at the same time. A panic in it goes to
 	// the log alone. Nil: nothing.
 	Report func(Report)
+	// Doctor answers the payload {"doctor": true}, by hand, in the place of a run: with what it finds out about the job's
+	// surroundings, as JSON. Nil: such a payload is params like any other.
+	Doctor func(ctx context.Context) (any, error)
 	// Margin is how long before the deadline a run stops by itself. Zero: a tenth of the time there is, at least 2
 	// and at most 30 seconds. It is never more than half of the time there is.
 	Margin time.Duration

@@ -38,14 +38,20 @@ func atTerminal[P any](job Job[P], config Config, args []string, in io.Reader, o
 	runs.Collect(ctx, &config)
 	handler := Handler(job, config)
 	failed := false
+	var answer []byte
 	for more := true; more; event, more = runs.Next() {
-		if _, err := handler.Invoke(ctx, event); err != nil {
+		if answer, err = handler.Invoke(ctx, event); err != nil {
 			failed = true // the log and the report say why
 		}
 	}
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
+	if len(runs.Reports()) == 0 && len(answer) > 0 { // the doctor's
+		if err := encoder.Encode(json.RawMessage(answer)); err != nil {
+			return fail(fmt.Errorf("writing the answer: %w", err))
+		}
+	}
 	for _, r := range runs.Reports() {
 		if err := encoder.Encode(r); err != nil {
 			return fail(fmt.Errorf("writing the report: %w", err))

@@ -1,0 +1,114 @@
+package function
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/m2mjobs/m2mjobs/internal/doctor"
+	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/shop"
+	"github.com/m2mjobs/m2mjobs/pkg/jobs/dynamodb"
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
+)
+
+// Doctor is the function of that name in that environment, as package doctor checks it. What is wrong with its variables is in
+// its Problems. The error, a *ConfigError, says that there is no such function.
+func Doctor(name string, environment Environment) (doctor.Function, error) {
+	switch name {
+	case SyncCustomData:
+		v, problems := read[syncVariables](environment)
+		if len(problems) > 0 {
+			return doctor.Function{Name: name, Problems: problems}, nil
+		}
+		return v.doctor(&lazyAWS{}), nil
+	case DailyOrders:
+		v, problems := read[ordersVariables](environment)
+		if v.ShopURL != "" {
+			if _, err := shop.NewClient(v.ShopURL, http.DefaultClient); err != nil {
+				problems = append(problems, "SHOP_URL is wrong: "+err.Error())
+			}
+		}
+		if len(problems) > 0 {
+			return doctor.Function{Name: name, Problems: problems}, nil
+		}
+		return v.doctor(&lazyAWS{}), nil
+	}
+	return doctor.Function{}, unknown(name)
+}
+
+// examine answers {"doctor": true}.
+func examine(f doctor.Function, environment Environment) func(context.Context) (any, error) {
+	from := environment.Place()
+	return func(ctx context.Context) (any, error) { return f.Examine(ctx, from), nil }
+}
+
+// Place says where a function with this environment runs.
+func (e Environment) Place() string {
+	if name := e["AWS_LAMBDA_FUNCTION_NAME"]; name != "" {
+		return "inside " + name
+	}
+	return "this machine"
+}
+
+func (v *syncVariables) doctor(aws *lazyAWS) doctor.Function {
+	return doctor.Function{
+		Name:        SyncCustomData,
+		Credentials: v.Secret.provider(aws),
+		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
+		Resource:    v.Resource, ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE",
+		Scopes: []string{logto.ManagementScope},
+		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "rejected")},
+	}
+}
+
+func (v *ordersVariables) doctor(aws *lazyAWS) doctor.Function {
+	yesterday := time.Now().In(v.TimeZone).AddDate(0, 0, -1).Format(time.DateOnly)
+	return doctor.Function{
+		Name:        DailyOrders,
+		Credentials: v.Secret.provider(aws),
+		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
+		Resource:    v.ShopResource, ResourceVariable: "SHOP_RESOURCE",
+		Scopes: []string{shop.ScopeReadOrders},
+		API:    &doctor.API{URL: v.ShopURL, Variable: "SHOP_URL", Path: "/orders?placedOn=" + yesterday},
+		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "stats", "customers", "rejected")},
+	}
+}
+
+// StorePlace is the table of runs as a place to try.
+func StorePlace(table string, client func(context.Context) (dynamodb.Client, error)) doctor.Place {
+	return doctor.Place{Name: "store", What: "the table of runs can be written to", Try: func(ctx context.Context) doctor.Finding {
+		if table == "" {
+			return doctor.Warning("set STATE_TABLE, as template.yaml does",
+				"there is none: runs are remembered in memory, and a slot may run twice in two environments")
+		}
+		if err := dynamodb.New(table, client).Try(ctx); err != nil {
+			return doctor.Failed("deploy again, which puts the table and the role right: `make deploy`; on this machine see STATE_TABLE, AWS_REGION and AWS_PROFILE", "%v", err)
+		}
+		return doctor.Found("table %s: a put, an update and a condition in one transaction were refused for their conditions alone, so all three are permitted", table)
+	}}
+}
+
+// outputPlace is OUTPUT as a place to try, where the function writes below these directories.
+func outputPlace(aws *lazyAWS, output string, below ...string) doctor.Place {
+	storage := files.New(aws.s3)
+	return doctor.Place{Name: "output", What: "files can be written to OUTPUT", Try: func(ctx context.Context) doctor.Finding {
+		for _, dir := range below {
+			if err := storage.Try(ctx, output, path.Join(dir, "doctor.json")); err != nil {
+				return doctor.Failed("correct OUTPUT, or give who runs this the permission that is named; on AWS `make deploy` puts the role right", "%v", err)
+			}
+		}
+		where := output + " (" + strings.Join(below, "/, ") + "/)"
+		if strings.HasPrefix(output, "s3://") {
+			return doctor.Found("%s: writes with a wrong checksum were refused for that alone, so s3:PutObject is permitted", where)
+		}
+		return doctor.Found("%s: this user may write there", where)
+	}}
+}
+
+// unknown is the error for a name that no function has.
+func unknown(name string) error {
+	return &ConfigError{name, []string{"there is no such function: " + SyncCustomData + " and " + DailyOrders + " are"}}
+}
