@@ -70,7 +70,6 @@ func elsewhere(w *world, start func(http.Handler) *httptest.Server) *httptest.Se
 func TestEachLineFailsForItsCause(t *testing.T) {
 	const refused = "not tried, because "
 	tests := map[string]struct {
-		config logtotest.Config
 		ownAPI bool
 		ill    func(w *world)
 		check  string
@@ -261,7 +260,7 @@ func TestEachLineFailsForItsCause(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, test.config, test.ownAPI)
+			w := newWorld(t, logtotest.Config{}, test.ownAPI)
 			test.ill(w)
 			found := w.examine()
 			if test.result == "" {

@@ -3,6 +3,8 @@ package files
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +35,7 @@ type bucket struct {
 	parts   map[string]map[int][]byte // of the uploads that are under way, by their paths
 	forget  bool                      // parts are not kept
 	deny    string                    // the one kind of request that is refused, as METHOD?parameter
+	lax     bool                      // checksums are not looked at
 }
 
 // multipart serves the requests of an upload in parts.
@@ -136,6 +139,10 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)
 		if err != nil {
 			refuse(http.StatusBadRequest, "IncompleteBody")
+			return
+		}
+		if sum := md5.Sum(data); !b.lax && r.Header.Get("Content-MD5") != "" && r.Header.Get("Content-MD5") != base64.StdEncoding.EncodeToString(sum[:]) {
+			refuse(http.StatusBadRequest, "BadDigest")
 			return
 		}
 		b.objects[r.URL.Path], b.types[r.URL.Path] = data, r.Header.Get("Content-Type")
@@ -313,6 +320,28 @@ func TestErrorsOfS3SayWhatToDo(t *testing.T) {
 		if test.is != nil && !errors.Is(err, test.is) {
 			t.Errorf("%s: error %v does not match %v", test.refuse, err, test.is)
 		}
+	}
+}
+
+func TestTryingToWriteIntoS3WritesNothing(t *testing.T) {
+	f, b := inS3(t)
+	try := func() error { return f.Try(t.Context(), "s3://shop/out", "a.json") }
+	if err := try(); err != nil || len(b.objects) != 0 {
+		t.Errorf("%v; %d objects", err, len(b.objects))
+	}
+	for refuse, want := range map[string]string{
+		"AccessDenied":      "s3:PutObject on arn:aws:s3:::shop/out/a.json",
+		"NoSuchBucket":      `there is no bucket "shop"`,
+		"PermanentRedirect": "in another region",
+	} {
+		b.refuse = refuse
+		if err := try(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want it to say %q", refuse, err, want)
+		}
+	}
+	b.refuse, b.lax = "", true
+	if err := try(); err == nil || !strings.Contains(err.Error(), "was not refused") {
+		t.Errorf("a service that does not look at checksums: %v", err)
 	}
 }
 

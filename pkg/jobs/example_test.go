@@ -216,3 +216,14 @@ func ExampleDecode() {
 	// Output:
 	// params: unknown field "day": known are "date"
 }
+
+// A doctor looks at the job's surroundings when somebody invokes it with {"doctor": true}.
+func ExampleConfig_doctor() {
+	job := jobs.Job[struct{}]{Name: "count-stock", Run: func(context.Context, *jobs.Run[struct{}]) error { return nil }}
+	handler := jobs.Handler(job, jobs.Config{Doctor: func(context.Context) (any, error) {
+		return map[string]string{"shop": "answers"}, nil
+	}})
+	answer, err := handler.Invoke(context.Background(), []byte(`{"doctor": true}`))
+	fmt.Printf("%s %v\n", answer, err)
+	// Output: {"shop":"answers"} <nil>
+}
