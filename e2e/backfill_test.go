@@ -26,7 +26,10 @@ import (
 )
 
 // operator is the command, with the AWS of the tests.
-type operator struct{ program, home string }
+type operator struct {
+	program, home string
+	key           emulator.Key
+}
 
 func newOperator(t *testing.T) operator {
 	t.Helper()
@@ -34,7 +37,7 @@ func newOperator(t *testing.T) operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return operator{program, t.TempDir()}
+	return operator{program, t.TempDir(), shared.aws.Root()}
 }
 
 // run gives a command for the deployed stack, and returns what it printed and its exit code.
@@ -44,7 +47,7 @@ func (o operator) run(t *testing.T, arguments ...string) (said string, code int)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.program, append(arguments, "--stack", stackName)...)
 	cmd.Env = []string{"HOME=" + o.home, "PATH=" + os.Getenv("PATH")}
-	for name, value := range shared.aws.Environment(shared.aws.Root()) {
+	for name, value := range shared.aws.Environment(o.key) {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	var out bytes.Buffer
