@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -374,4 +375,11 @@ func TestDeployedDoctorSaysWhatTheOperatorMayNotLookAt(t *testing.T) {
 	} {
 		finds(t, outside, check, doctor.Fail, action)
 	}
+}
+
+func TestDeployedDoctorTellsWhichPermissionsWereUsed(t *testing.T) {
+	s, m2mjobs := shared.stack, newOperator(t)
+	s.report(t, function.SyncCustomData, fmt.Appendf(nil, `{"rows":[{"primaryEmail":%q,"customData":{"seenBy":"doctor"}}]}`, s.orders[40].CustomerEmail))
+	m2mjobs.must(t, []string{"doctor", function.SyncCustomData, "--scopes"},
+		"PATCH /api/users/{id}/custom-data", "needs all", "There is no smaller permission than all.", "ReadOwnSecret")
 }

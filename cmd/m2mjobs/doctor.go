@@ -22,6 +22,7 @@ import (
 type examine struct {
 	Function string `arg:"" optional:"" help:"The function. Default: that which the variables are for; with --stack, all."`
 	EnvFile  string `type:"existingfile" placeholder:"FILE" help:"Variables of the function, NAME=value a line. Those that are set already win."`
+	Scopes   bool   `help:"Tell instead which permissions the jobs used, by what their runs called."`
 	JSON     bool   `name:"json" help:"The same as JSON."`
 	where
 }
@@ -29,8 +30,8 @@ type examine struct {
 // Help is shown by --help.
 func (examine) Help() string {
 	return `Checks the whole way of a function, and says of each thing what was found and how it is mended: variables, secret, Logto's
-address and issuer, clocks, token, scopes, role, the APIs, and what the function writes to. Nothing is changed; the token is
-one of the tenant's quota.
+address and issuer, clocks, token, scopes, role, the APIs, and what the function writes to. Nothing is changed; a token or two of
+the tenant's quota are used.
 
   m2mjobs doctor --env-file sync.env
   m2mjobs doctor --stack m2mjobs
@@ -39,11 +40,19 @@ one of the tenant's quota.
 With --stack the functions check themselves where they run (they answer {"doctor": true} by hand, too), and this machine
 looks at what they may not: schedules, queues of what failed, the secrets' age. That needs the operator's credentials.
 
-Exit codes: 0 nothing failed, 1 something did, 2 wrong flags.`
+--scopes looks at the reports of the newest runs (on this machine, or of the stack): what they called, which scope that needs,
+and whether a job asks for one that it does not use.
+
+  m2mjobs doctor --scopes --stack m2mjobs
+
+Exit codes: 0 nothing failed, 1 something did, or a scope is not used; 2 wrong flags.`
 }
 
 // Run examines, and prints what was found.
 func (c *examine) Run(ctx context.Context, io stdio) error {
+	if c.Scopes {
+		return c.scopes(ctx, io)
+	}
 	var reports []doctor.Report
 	var err error
 	if c.Stack != "" {

@@ -23,10 +23,11 @@ type Function struct {
 	Secret Secret
 	// Optional is what is not set up as long as the secret is what the template made. Empty: the function cannot do without.
 	Optional string
-	// Resource, ResourceOf and Scopes are of the token, as in m2m.Config.
+	// Resource and ResourceOf are of the token, as in m2m.Config.
 	Resource   string
 	ResourceOf func(endpoint string) string
-	Scopes     []string
+	// Access has the scopes that it asks for.
+	Access
 	// ResourceVariable is the variable that Resource is from.
 	ResourceVariable string
 	// API is the own API that the token is for. Nil: it is for Logto's Management API.
@@ -101,10 +102,12 @@ func (f Function) Checks() []Check {
 		checks = append(checks,
 			Check{management, "the Management API answers with the token", []string{scopes}, e.management},
 			Check{"role", "the app has a machine-to-machine role", []string{management}, e.role},
+			Check{"least privilege", "no more is granted than it asks for", []string{configuration}, e.all},
 		)
 	} else {
 		checks = append(checks,
 			Check{"role", "the app has a machine-to-machine role", []string{configuration}, e.noRole},
+			Check{"least privilege", "no more is granted than it asks for", []string{scopes}, e.least},
 			Check{"own API", "the own API refuses who has no valid token, and answers with one", []string{scopes}, e.api},
 		)
 	}

@@ -34,13 +34,13 @@ type world struct {
 func newWorld(t *testing.T, config logtotest.Config, ownAPI bool) *world {
 	t.Helper()
 	w := &world{T: t, tenant: logtotest.NewWith(t, config), file: filepath.Join(t.TempDir(), "app.json")}
-	w.tenant.AddResource(shop.Resource, shop.ScopeReadOrders, shop.ScopeReadProducts)
+	w.tenant.AddResource(shop.Resource, shop.ScopeReadOrders, shop.ScopeReadProducts, shop.ScopeWriteProducts)
 	w.app = w.tenant.AddApp("job")
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)
 	w.f = doctor.Function{
 		Name: "job", Credentials: m2m.FileCredentials(w.file), Secret: doctor.Secret{File: w.file},
-		ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE", Scopes: []string{logto.ManagementScope},
+		ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE", Access: doctor.Access{Scopes: []string{logto.ManagementScope}},
 		HTTPClient: client,
 	}
 	w.write(w.tenant.URL, w.app.ID, w.app.Secret)
@@ -49,7 +49,8 @@ func newWorld(t *testing.T, config logtotest.Config, ownAPI bool) *world {
 		return w
 	}
 	w.tenant.Grant(w.app.ID, shop.Resource, shop.ScopeReadOrders)
-	w.f.Resource, w.f.ResourceOf, w.f.ResourceVariable, w.f.Scopes = shop.Resource, nil, "SHOP_RESOURCE", []string{shop.ScopeReadOrders}
+	w.f.Resource, w.f.ResourceOf, w.f.ResourceVariable = shop.Resource, nil, "SHOP_RESOURCE"
+	w.f.Access = doctor.Access{Scopes: []string{shop.ScopeReadOrders}, Needs: shop.Scopes()}
 	w.shop = w.shopOf(w.tenant.Issuer(), shop.Resource)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.shop.ServeHTTP(rw, r) }))
 	t.Cleanup(server.Close)

@@ -102,6 +102,37 @@ func orNothing(scopes []string) string {
 	return strings.Join(scopes, " ")
 }
 
+// least asks for all that the API has and the job does not need: whoever has the secret could.
+func (e *examination) least(ctx context.Context) Finding {
+	granted := e.Others()
+	if len(granted) == 0 {
+		return Nothing("the API has no scopes but those that it asks for")
+	}
+	source, err := m2m.NewSource(m2m.Config{
+		Credentials: m2m.StaticCredentials(e.credentials), Resource: e.Resource, Scopes: e.Others(), HTTPClient: e.client, Now: e.Now,
+	})
+	if err != nil {
+		return Failed("correct "+e.ResourceVariable, "%v", err)
+	}
+	_, err = source.Token(ctx)
+	source.Wait(ctx)
+	if missing := (*m2m.ScopeError)(nil); errors.As(err, &missing) {
+		granted = missing.Granted
+	} else if err != nil {
+		return e.refused(err)
+	}
+	if len(granted) == 0 {
+		return Found("not granted: %s", strings.Join(e.Others(), " "))
+	}
+	return Warning("Console > Roles > the app's machine-to-machine role > Permissions: remove "+strings.Join(granted, " ")+" of "+e.Resource,
+		"granted, and not asked for: %s; whoever has the secret can ask", strings.Join(granted, " "))
+}
+
+// all says why nothing less can be granted.
+func (e *examination) all(context.Context) Finding {
+	return Nothing("Logto's Management API has no permission but all; `m2mjobs doctor --scopes` says what else limits this app")
+}
+
 // management asks for one user.
 func (e *examination) management(ctx context.Context) Finding {
 	resp, _, err := e.get(ctx, e.credentials.Endpoint+"/api/users?page=1&page_size=1", e.bearer)

@@ -59,19 +59,20 @@ func (v *syncVariables) doctor(aws *lazyAWS) doctor.Function {
 		Credentials: v.Secret.provider(aws),
 		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
 		Resource:    v.Resource, ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE",
-		Scopes: []string{logto.ManagementScope},
+		Access: ManagementAccess(),
 		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "rejected")},
 	}
 }
 
 func (v *ordersVariables) doctor(aws *lazyAWS) doctor.Function {
+	may, _ := AccessOf(DailyOrders)
 	yesterday := time.Now().In(v.TimeZone).AddDate(0, 0, -1).Format(time.DateOnly)
 	return doctor.Function{
 		Name:        DailyOrders,
 		Credentials: v.Secret.provider(aws),
 		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
 		Resource:    v.ShopResource, ResourceVariable: "SHOP_RESOURCE",
-		Scopes: []string{shop.ScopeReadOrders},
+		Access: may,
 		API:    &doctor.API{URL: v.ShopURL, Variable: "SHOP_URL", Path: "/orders?placedOn=" + yesterday},
 		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "stats", "customers", "rejected")},
 	}

@@ -84,3 +84,34 @@ func TestASecretInAWSThatMayNotBeReadIsNamed(t *testing.T) {
 		t.Errorf("secret age: %+v", age)
 	}
 }
+
+func TestAReportTellsWhichRoutesWereCalled(t *testing.T) {
+	s := newSurroundings(t, logtotest.Config{}, true)
+	handler, err := function.Handler(function.SyncCustomData, s.environment, func(c *jobs.Config) { c.Log = io.Discard })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What the doctor asks is none of a run's calls.
+	if _, err := handler.Invoke(t.Context(), []byte(`{"doctor": true}`)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		answer, err := handler.Invoke(t.Context(), []byte(`{"rows": [{"id": "u00000000001", "customData": {"plan": "pro"}, "remove": ["old"]}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var report jobs.Report
+		if err := json.Unmarshal(answer, &report); err != nil {
+			t.Fatal(err)
+		}
+		access, _ := function.AccessOf(function.SyncCustomData)
+		if len(report.Calls) == 0 || report.Calls["GET /api/users"] != 1 {
+			t.Errorf("calls %v", report.Calls)
+		}
+		for route := range report.Calls {
+			if access.Needs[route] == "" {
+				t.Errorf("which scope %q needs is not known", route)
+			}
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
+	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/internal/orders"
@@ -42,8 +43,7 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 	access, err := newAccess(v.Secret, aws, m2m.Config{
 		Resource:   v.Resource,
 		ResourceOf: logto.ManagementResource,
-		Scopes:     []string{logto.ManagementScope},
-	}, v.Budget, "")
+	}, ManagementAccess(), v.Budget, "")
 	if err != nil {
 		return none, jobs.Config{}, &ConfigError{SyncCustomData, []string{err.Error()}}
 	}
@@ -77,10 +77,8 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 		return none, jobs.Config{}, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, m2m.Config{
-		Resource: v.ShopResource,
-		Scopes:   []string{shop.ScopeReadOrders},
-	}, v.Budget, v.ShopURL)
+	may, _ := AccessOf(DailyOrders)
+	access, err := newAccess(v.Secret, aws, m2m.Config{Resource: v.ShopResource}, may, v.Budget, v.ShopURL)
 	if err != nil {
 		return none, jobs.Config{}, &ConfigError{DailyOrders, []string{err.Error()}}
 	}
@@ -124,17 +122,18 @@ type access struct {
 	governor  *governor.Governor // in front of the tenant
 	source    *m2m.Source
 	transport *m2m.Transport
+	calls     *Calls
 	client    *http.Client
 	month     func() int64 // tokens got this month, by all who share a cache
 }
 
 // newAccess is the way to the API at origin, or to the Management API where that is empty.
-func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, origin string) (*access, error) {
+func newAccess(s secret, aws *lazyAWS, c m2m.Config, may doctor.Access, budget governor.Budget, origin string) (*access, error) {
 	base := m2m.NewBase()
 	base.MaxIdleConnsPerHost = governor.MaxConcurrency
 	g := governor.New(governor.Config{Base: base, Budget: budget})
 	c.HTTPClient = &http.Client{Transport: g}
-	c.Credentials = s.provider(aws)
+	c.Credentials, c.Scopes = s.provider(aws), may.Scopes
 	var month func() int64
 	var err error
 	if c.Cache, month, err = TokenCache(s.Cache, aws.tokenTable); err != nil {
@@ -148,7 +147,8 @@ func newAccess(s secret, aws *lazyAWS, c m2m.Config, budget governor.Budget, ori
 	if origin != "" {
 		transport.Base = base // no part of the tenant
 	}
-	return &access{g, source, transport, &http.Client{Transport: transport}, month}, nil
+	calls := NewCalls(transport, may)
+	return &access{g, source, transport, calls, &http.Client{Transport: calls}, month}, nil
 }
 
 // perSecond is the tenant's budget in requests a second; zero if there is none, or the tenant is not known.
@@ -202,6 +202,7 @@ func (a *access) jobsConfig(environment Environment, job string, storage *files.
 				PacedMS:     governed.Waited.Milliseconds(),
 
 				TokensThisMonth: a.month(),
+				Calls:           a.calls.Counts(),
 			}
 		},
 	}

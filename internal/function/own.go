@@ -3,6 +3,7 @@ package function
 import (
 	"net/http"
 
+	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/internal/schedule"
@@ -38,7 +39,7 @@ func NewOwn(name string, environment Environment, c m2m.Config, address string) 
 		return nil, jobs.Config{}, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, c, v.Budget, address)
+	access, err := newAccess(v.Secret, aws, c, doctor.Access{Scopes: c.Scopes}, v.Budget, address)
 	if err != nil {
 		return nil, jobs.Config{}, &ConfigError{name, []string{err.Error()}}
 	}

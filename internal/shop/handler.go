@@ -22,22 +22,17 @@ const maxProduct = 16 << 10
 // NewHandler serves the API for the orders, to who bears a token that verifier accepts.
 func NewHandler(verifier *m2m.Verifier, orders []Order) http.Handler {
 	s := newServer(orders)
-	reads := verifier.Middleware(ScopeReadOrders)
-	catalogue := verifier.Middleware(ScopeReadProducts)
-	writes := verifier.Middleware(ScopeWriteProducts)
-
+	handlers := map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /orders": s.orders, "GET /customers": s.customers, "GET /products": s.products, "POST /products": s.addProduct,
+	}
 	mux := http.NewServeMux()
-	handle := func(method, path string, guard func(http.Handler) http.Handler, f func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(method+" "+path, guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := f(w, r); err != nil {
+	for route, scope := range Scopes() {
+		mux.Handle(route, verifier.Middleware(scope)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := handlers[route](w, r); err != nil {
 				refuse(w, err)
 			}
 		})))
 	}
-	handle("GET", "/orders", reads, s.orders)
-	handle("GET", "/customers", reads, s.customers)
-	handle("GET", "/products", catalogue, s.products)
-	handle("POST", "/products", writes, s.addProduct)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &refusal{status: http.StatusNotFound, code: "not_found", description: "there is no such path or method"})
 	})

@@ -42,6 +42,16 @@ const (
 	ScopeWriteProducts = "write:products"
 )
 
+// Scopes is the scope that each route of the API needs.
+func Scopes() map[string]string {
+	return map[string]string{
+		"GET /orders":    ScopeReadOrders,
+		"GET /customers": ScopeReadOrders,
+		"GET /products":  ScopeReadProducts,
+		"POST /products": ScopeWriteProducts,
+	}
+}
+
 // Currency of all amounts.
 const Currency = "USD"
 

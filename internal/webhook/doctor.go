@@ -26,7 +26,7 @@ func (v variables) doctor(c *clients) doctor.Function {
 		Secret:   doctor.Secret{ID: v.appID, File: v.appFile},
 		Optional: "the repair",
 		Resource: v.resource, ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE",
-		Scopes: []string{logto.ManagementScope},
+		Access: function.ManagementAccess(),
 		Places: []doctor.Place{
 			{Name: "signing key", What: "the webhook's signing key can be read and is well-formed", Try: v.trySigningKey(c)},
 			{Name: "bus", What: "events can be put on the bus", Try: func(context.Context) doctor.Finding {

@@ -120,10 +120,10 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 	if err != nil {
 		return nil, &function.ConfigError{Function: Name, Problems: []string{err.Error()}}
 	}
-	store := v.store(clients)
+	store, calls := v.store(clients), function.NewCalls(transport, function.ManagementAccess())
 	repair := governor.Govern(g, receiver.Repair(RepairConfig{
 		Endpoint: source.Endpoint,
-		Client:   &http.Client{Transport: transport},
+		Client:   &http.Client{Transport: calls},
 		Store:    store,
 	}))
 	return &handler{receiver, jobs.Handler(repair, jobs.Config{
@@ -136,6 +136,7 @@ func newHandler(e function.Environment, log io.Writer) (lambda.Handler, error) {
 				WaitedMS: requests.Waited.Milliseconds(), Tokens: tokens.Tokens, SecretReads: tokens.SecretReads,
 				PacedMS:         g.Stats().Waited.Milliseconds(),
 				TokensThisMonth: month(),
+				Calls:           calls.Counts(),
 			}
 		},
 	})}, nil

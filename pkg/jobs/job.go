@@ -92,6 +92,8 @@ type Usage struct {
 	// TokensThisMonth is how many tokens were got this month, by this run and all others: an estimate for the tenant's quota,
 	// which only a run that got one has. Zero: nobody counts.
 	TokensThisMonth int64 `json:"tokensThisMonth,omitempty"`
+	// Calls counts requests by what they ask of which route, as "GET /orders", where the host tells them apart.
+	Calls map[string]int64 `json:"calls,omitempty"`
 }
 
 // since is what was used since the totals were before.
@@ -104,9 +106,24 @@ func (u Usage) since(before Usage) Usage {
 		Throttled:   u.Throttled - before.Throttled,
 		WaitedMS:    u.WaitedMS - before.WaitedMS,
 		PacedMS:     u.PacedMS - before.PacedMS,
+		Calls:       callsSince(u.Calls, before.Calls),
 	}
 	if used.Tokens > 0 {
 		used.TokensThisMonth = u.TokensThisMonth // a total; that of an earlier run may be of another month
 	}
 	return used
+}
+
+// callsSince is what was called since the totals were before.
+func callsSince(calls, before map[string]int64) map[string]int64 {
+	var since map[string]int64
+	for route, n := range calls {
+		if n -= before[route]; n > 0 {
+			if since == nil {
+				since = map[string]int64{}
+			}
+			since[route] = n
+		}
+	}
+	return since
 }
