@@ -274,7 +274,7 @@ func TestDeployedDoctorSeesWrongVariables(t *testing.T) {
 	}{
 		"one is missing": {
 			map[string]string{"SHOP_URL": ""},
-			map[string][]string{"configuration": {"SHOP_URL is not set", "make deploy"}, "function": {"did not start", "sam logs --stack-name e2e"}}, nil,
+			map[string][]string{"configuration": {"SHOP_URL is not set", "make deploy"}}, nil,
 		},
 		"a secret that is not there": {
 			map[string]string{"M2M_SECRET_ID": stackName + "/none"},
@@ -367,14 +367,19 @@ func TestDeployedDoctorSeesWhatTheRoleMayNot(t *testing.T) {
 
 func TestDeployedDoctorSaysWhatTheOperatorMayNotLookAt(t *testing.T) {
 	m2mjobs := newOperator(t)
-	m2mjobs.key = newUser(t, "doctor-operator", `{"Effect":"Allow","Action":"cloudformation:ListStackResources","Resource":"*"}`)
+	const stack = `{"Effect":"Allow","Action":"cloudformation:ListStackResources","Resource":"*"}`
+	m2mjobs.key = newUser(t, "doctor-stack", stack)
 	outside, _ := m2mjobs.doctor(t, function.DailyOrders, 1)
-	for check, action := range map[string]string{
-		"configuration": "lambda:GetFunctionConfiguration", "pause": "dynamodb:", "schedule": "scheduler:GetSchedule",
-		"queues": "lambda:ListEventSourceMappings", "function": "lambda:InvokeFunction",
-	} {
-		finds(t, outside, check, doctor.Fail, action)
-	}
+	finds(t, outside, "configuration", doctor.Fail, "lambda:GetFunctionConfiguration", "aws sts get-caller-identity")
+	finds(t, outside, "pause", doctor.Fail, "dynamodb:")
+	finds(t, outside, "schedule", doctor.Fail, "scheduler:GetSchedule")
+	finds(t, outside, "queues", doctor.Fail, "lambda:ListEventSourceMappings")
+	finds(t, outside, "function", doctor.NotTried, "because configuration failed")
+
+	m2mjobs.key = newUser(t, "doctor-function", stack+`,{"Effect":"Allow","Action":"lambda:GetFunctionConfiguration","Resource":"*"}`)
+	outside, _ = m2mjobs.doctor(t, function.DailyOrders, 1)
+	finds(t, outside, "secret age", doctor.Fail, "secretsmanager:ListSecretVersionIds")
+	finds(t, outside, "function", doctor.Fail, "lambda:InvokeFunction", "sam logs --stack-name e2e")
 }
 
 func TestDeployedDoctorTellsWhichPermissionsWereUsed(t *testing.T) {

@@ -1,7 +1,9 @@
 package doctor_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -306,6 +308,20 @@ func TestAFunctionThatIsNotSetUpIsNotIll(t *testing.T) {
 	expect(t, found, "token", doctor.NotApplicable)
 	w.f.Credentials = nil
 	expect(t, w.examine(), "secret", doctor.NotApplicable, "no app of its own")
+}
+
+func TestOfLogtoCloudItIsSaidWhatItsLimitIs(t *testing.T) {
+	w := newWorld(t, logtotest.Config{}, false)
+	w.write("https://tenant-id.logto.app", w.app.ID, w.app.Secret)
+	// The tenant answers under that name, as if over TLS.
+	w.f.HTTPClient.Transport.(*http.Transport).DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, strings.TrimPrefix(w.tenant.URL, "http://"))
+	}
+	found := w.examine()
+	expect(t, found, "rate", doctor.OK, "200 requests in 10 seconds")
+	expect(t, found, "issuer", doctor.Fail, "the endpoint https://tenant-id.logto.app")
+	// This tenant knows its Management API by another indicator than Logto Cloud would.
+	expect(t, found, "token", doctor.Fail, "no such API resource", "https://TENANT-ID.logto.app and no custom domain")
 }
 
 func TestNothingIsChangedAtTheTenant(t *testing.T) {

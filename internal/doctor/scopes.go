@@ -9,7 +9,7 @@ import (
 
 // Access is what a job may do at its API.
 type Access struct {
-	API    string   // in words
+	To     string   // the API, in words
 	Scopes []string // that it asks for
 	// Needs is the scope that each route needs, by method and pattern as net/http.ServeMux has them: "GET /orders". It may have
 	// routes that the job does not call.
@@ -45,7 +45,7 @@ type Call struct {
 
 // NewUse compares what a job asks for with what it called in so many runs.
 func NewUse(function string, a Access, runs int, called map[string]int64) Use {
-	u := Use{Function: function, API: a.API, Asked: a.Scopes, Runs: runs, Calls: []Call{}, Unused: []string{}, Limits: a.Limits}
+	u := Use{Function: function, API: a.To, Asked: a.Scopes, Runs: runs, Calls: []Call{}, Unused: []string{}, Limits: a.Limits}
 	used := map[string]bool{}
 	for route, times := range called {
 		u.Calls = append(u.Calls, Call{route, times, a.Needs[route]})

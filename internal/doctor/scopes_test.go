@@ -12,7 +12,7 @@ import (
 
 func TestAScopeIsUsedIfSomethingThatWasCalledNeedsIt(t *testing.T) {
 	access := func(scopes ...string) doctor.Access {
-		return doctor.Access{API: "the own API", Scopes: scopes, Needs: shop.Scopes()}
+		return doctor.Access{To: "the own API", Scopes: scopes, Needs: shop.Scopes()}
 	}
 	called := map[string]int64{"GET /orders": 2, "GET /customers": 7}
 	for name, test := range map[string]struct {

@@ -62,7 +62,6 @@ func tryObject(ctx context.Context, client S3, loc location) error {
 
 // tryDisk looks whether a file could be written. Put makes the directories that are missing.
 func tryDisk(name string) error {
-	const mayWrite = 2 // W_OK of access(2)
 	for dir := filepath.Dir(name); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		switch {
@@ -73,7 +72,7 @@ func tryDisk(name string) error {
 		case !info.IsDir():
 			return diskError("trying to write", name, &fs.PathError{Op: "stat", Path: dir, Err: syscall.ENOTDIR})
 		}
-		if err := syscall.Access(dir, mayWrite); err != nil {
+		if err := mayWrite(dir); err != nil {
 			return diskError("trying to write", name, fmt.Errorf("%s: %w", dir, err))
 		}
 		return nil

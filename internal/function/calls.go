@@ -17,7 +17,7 @@ func AccessOf(name string) (doctor.Access, bool) {
 	case SyncCustomData:
 		return ManagementAccess(), true
 	case DailyOrders:
-		return doctor.Access{API: "the own API", Scopes: []string{shop.ScopeReadOrders}, Needs: shop.Scopes()}, true
+		return doctor.Access{To: "the own API", Scopes: []string{shop.ScopeReadOrders}, Needs: shop.Scopes()}, true
 	}
 	return doctor.Access{}, false
 }
@@ -30,7 +30,7 @@ func ManagementAccess() doctor.Access {
 	} {
 		needs[route] = logto.ManagementScope
 	}
-	return doctor.Access{API: "Logto's Management API", Scopes: []string{logto.ManagementScope}, Needs: needs, Limits: []string{
+	return doctor.Access{To: "Logto's Management API", Scopes: []string{logto.ManagementScope}, Needs: needs, Limits: []string{
 		"the secret: the role of this function alone may read it (ReadOwnSecret in template.yaml); keep it out of other hands and places",
 		"the token: it lives as long as Console > API resources > Logto Management API says, is kept in memory alone, and goes to no other address",
 		"the code: it has no other calls than those it made, and none that deletes",
