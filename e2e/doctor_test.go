@@ -34,8 +34,10 @@ func (o operator) doctor(t *testing.T, job string, code int) (outside, inside ma
 	if got != code {
 		t.Errorf("doctor %s: exit code %d, want %d\n%s", job, got, code, said)
 	}
+	// The SDK writes a line of its own where the emulator's answer to what is denied has no checksum.
+	_, list, _ := strings.Cut(said, "[\n")
 	var reports []doctor.Report
-	if err := json.Unmarshal([]byte(said), &reports); err != nil {
+	if err := json.Unmarshal([]byte("["+list), &reports); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
 	for i, found := range []*map[string]doctor.Line{&outside, &inside} {

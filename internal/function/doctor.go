@@ -60,7 +60,7 @@ func (v *syncVariables) doctor(aws *lazyAWS) doctor.Function {
 		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
 		Resource:    v.Resource, ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE",
 		Access: ManagementAccess(),
-		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "rejected")},
+		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB), outputPlace(aws, v.Output, "rejected", "undo")},
 	}
 }
 
