@@ -280,7 +280,7 @@ func TestDeployedDoctorSeesWrongVariables(t *testing.T) {
 		},
 		"a secret that is not there": {
 			map[string]string{"M2M_SECRET_ID": stackName + "/none"},
-			map[string][]string{"secret age": {"secret e2e/none"}}, map[string][]string{"secret": {"secret e2e/none", "put-secret-value --secret-id e2e/none"}},
+			map[string][]string{"secret age": {"secret e2e/none"}}, map[string][]string{"secret": {"secret e2e/none"}},
 		},
 		"a table that is not there": {
 			map[string]string{"STATE_TABLE": "none"}, nil, map[string][]string{"store": {"table none", "make deploy"}},

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -156,20 +157,25 @@ func (e *examination) secret(ctx context.Context) Finding {
 	if e.Credentials == nil {
 		return Nothing("the function has no app of its own")
 	}
+	fill := `paste {"endpoint", "appId", "appSecret"} of the app (Console > Applications) into a file, and put it there: ` + e.Secret.Put()
 	c, err := e.Credentials.Credentials(ctx)
-	if err != nil {
-		return Failed(`paste {"endpoint", "appId", "appSecret"} of the app (Console > Applications) into a file, and put it there: `+e.Secret.Put(), "%v", err)
-	}
-	if isPlaceholder(c) && e.Optional != "" {
+	var denied interface{ ErrorCode() string } // as the AWS SDK's errors have it
+	switch {
+	case errors.As(err, &denied) && denied.ErrorCode() == "AccessDeniedException":
+		return Failed("on AWS deploy again, which puts the role right: `make deploy`; on this machine see AWS_PROFILE", "%v", err)
+	case err != nil:
+		return Failed(fill, "%v", err)
+	case c.AppID == placeholder && e.Optional != "":
 		return Nothing("%s is not set up: the secret is still what the template made", e.Optional)
-	}
-	if isPlaceholder(c) {
-		return Failed(`paste {"endpoint", "appId", "appSecret"} of the app (Console > Applications) into a file, and put it there: `+e.Secret.Put(),
-			"it is still what the template made, which no server accepts")
+	case c.AppID == placeholder:
+		return Failed(fill, "it is still what the template made, which no server accepts")
 	}
 	e.credentials = c
 	return Found("%s", c)
 }
+
+// placeholder is the app's id in a secret that template.yaml has made.
+const placeholder = "fill-in"
 
 // OldSecret is the age from which on a secret should be replaced.
 const OldSecret = 90 * 24 * time.Hour
@@ -195,6 +201,3 @@ func (e *examination) age(context.Context) Finding {
 	}
 	return Age(info.ModTime(), e.now(), "Console > Applications > the app > App secrets: make a new one, "+e.Secret.Put()+", then delete the old one")
 }
-
-// isPlaceholder tells what template.yaml fills a new secret with.
-func isPlaceholder(c m2m.Credentials) bool { return c.AppID == "fill-in" }
