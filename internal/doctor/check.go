@@ -12,7 +12,7 @@
 // far as they can be made from where they run: on the operator's machine, or inside the function, which answers
 // {"doctor": true} with a Report. What only a deployed stack knows (schedules, queues, the secret's age) is in package stack.
 //
-// Some of it costs something, though nothing is changed: the token is one of the tenant's quota, and stands in its log.
+// It costs a token of the tenant's quota, which its log shows, and for an own API a second one: what else would be granted.
 //
 // No line has a secret, a token or an answer's body in it.
 package doctor
