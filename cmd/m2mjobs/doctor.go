@@ -192,7 +192,7 @@ func configured(job string, variables map[string]string, err error) doctor.Findi
 	}
 	f, err := examined(job, variables)
 	if errors.As(err, new(*function.ConfigError)) {
-		return doctor.Nothing("it is none of this repository's functions, whose variables are known here")
+		return doctor.Nothing("its variables are not known to the doctor, nor whether it examines itself")
 	}
 	if len(f.Problems) > 0 {
 		return doctor.Failed("deploy again, which sets them: `make deploy`", "%s", strings.Join(f.Problems, "; "))

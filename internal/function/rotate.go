@@ -44,7 +44,7 @@ func newRotateSecret(environment Environment, log io.Writer) (lambda.Handler, er
 		return nil, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, management(v.Resource), v.Budget, "")
+	access, err := newAccess(v.Secret, aws, management(v.Resource), ManagementAccess(), v.Budget, "")
 	if err != nil {
 		return nil, &ConfigError{rotation.Name, []string{err.Error()}}
 	}
@@ -117,7 +117,7 @@ func NewRotation(environment Environment, c RotationConfig) (*rotation.Rotation,
 	if by == (secret{}) {
 		by = v.Secret
 	}
-	access, err := newAccess(by, aws, management(v.Resource), v.Budget, "")
+	access, err := newAccess(by, aws, management(v.Resource), ManagementAccess(), v.Budget, "")
 	if err != nil {
 		return nil, asConfigError(name, err)
 	}
