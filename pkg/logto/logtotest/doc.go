@@ -64,6 +64,12 @@
 // trickles; by route, after so many requests, so many times. Config.CloudLimit and SetCloudLimit enforce Logto Cloud's 200
 // requests per 10 seconds, Config.TokenQuota the monthly tokens of a development tenant.
 //
+// # What takes time
+//
+// Nothing does, unless Config.Work says how long the server works on a request, and for how much of that alone. RecordedWork makes
+// it as fast as the recorded server: faster with several requests at once, up to a knee. Config.CloudSpeed makes Logto Cloud's
+// limit refill faster.
+//
 // # Webhooks
 //
 // AddHook posts events of users, signed as Logto signs them, once each; FlushHooks waits for them; Signature computes a

@@ -19,14 +19,15 @@ import (
 // maxBody is the limit of Logto's JSON body parser (recorded: custom-data-patch-110kb passes, -1100kb does not).
 const maxBody = 1 << 20
 
-// newCloudLimiter is Logto Cloud's rate limit: a bucket of 200 requests that refills in 10 seconds.
-func newCloudLimiter() *rate.Limiter { return rate.NewLimiter(20, 200) }
+// newCloudLimiter is Logto Cloud's rate limit: a bucket of 200 requests that refills in 10 seconds, or as many times faster as
+// CloudSpeed says.
+func (t *Tenant) newCloudLimiter() *rate.Limiter { return rate.NewLimiter(20*t.speed, 200) }
 
 // SetCloudLimit switches Logto Cloud's rate limit (200 requests per 10 seconds for everything) on, with a full bucket, or off.
 func (t *Tenant) SetCloudLimit(on bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.limited, t.limiter = on, newCloudLimiter()
+	t.limited, t.limiter = on, t.newCloudLimiter()
 }
 
 // Requests is how many requests of the route came, faults and refusals included: "POST /oidc/token",
@@ -97,7 +98,7 @@ func (t *Tenant) handlers() map[string]func(*http.Request) answer {
 	}
 }
 
-// serve counts the request, then lets the rate limit, the faults and at last the route's handler have it.
+// serve counts the request, then lets the rate limit, its work, the faults and at last the route's handler have it.
 func (t *Tenant) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Logto-Core-Request-Id", randomString(16, requestIDLetters))
 	route := t.routeOf(r)
@@ -105,6 +106,8 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case limited:
 		write(w, r, answer{status: http.StatusTooManyRequests, body: text("Too Many Requests")})
+	case !t.work(r):
+		t.reset(w)
 	case f != nil:
 		t.serveFault(w, r, *f)
 	default:

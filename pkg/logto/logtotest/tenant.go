@@ -1,6 +1,7 @@
 package logtotest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log"
@@ -18,12 +19,18 @@ type Config struct {
 	// CloudLimit enforces Logto Cloud's rate limit: 200 requests per 10 seconds for everything. SetCloudLimit switches it
 	// while the tenant runs.
 	CloudLimit bool
+	// CloudSpeed is how many times faster than Logto Cloud's the limit refills, for tests and measurements that can't take as long
+	// as a real tenant. Zero: 1.
+	CloudSpeed float64
+	// Work is how long the server takes for a request that the limit let pass, before a fault or the answer: RecordedWork is what a
+	// real one took. It is called by many goroutines at once. Nil: requests take no time.
+	Work func(*http.Request) Work
 	// TokenQuota is how many tokens the tenant gives before it answers auth.exceed_token_limit. Zero: no limit.
 	TokenQuota int
 	// TokenLifetime of every API resource. Zero: 3600 seconds.
 	TokenLifetime time.Duration
 	// Now is the tenant's clock: it dates tokens, secrets and users and refills the rate limit. Nil: time.Now. Latencies of
-	// faults are waited in real time (or in a bubble's time under testing/synctest).
+	// faults and Work are waited in real time (or in a bubble's time under testing/synctest).
 	Now func() time.Time
 	// Listener to serve on; the tenant closes it. Nil: 127.0.0.1 with a port that is free. A PipeListener keeps everything in
 	// memory, which testing/synctest needs.
@@ -40,6 +47,7 @@ type Tenant struct {
 
 	tb        testing.TB // nil without a test
 	now       func() time.Time
+	workOf    func(*http.Request) Work // nil: none
 	server    *http.Server
 	served    chan struct{} // closed when the server's accept loop ended
 	mux       *http.ServeMux
@@ -51,7 +59,9 @@ type Tenant struct {
 
 	mu            sync.Mutex // guards all below
 	limited       bool
+	speed         rate.Limit // of the limit
 	limiter       *rate.Limiter
+	busyUntil     time.Time // when the work of all requests that came is done
 	counts        map[string]int
 	total         int
 	faults        []*fault
@@ -107,9 +117,10 @@ func start(tb testing.TB, c Config) (*Tenant, error) {
 		URL:           "http://" + ln.Addr().String(),
 		tb:            tb,
 		now:           c.Now,
+		workOf:        c.Work,
 		served:        make(chan struct{}),
 		limited:       c.CloudLimit,
-		limiter:       newCloudLimiter(),
+		speed:         cmp.Or(rate.Limit(c.CloudSpeed), 1),
 		counts:        map[string]int{},
 		keys:          []signingKey{key},
 		verified:      map[string]accessClaims{},
@@ -120,6 +131,7 @@ func start(tb testing.TB, c Config) (*Tenant, error) {
 		roles:         map[string]*role{},
 		organizations: map[string]*organization{},
 	}
+	t.limiter = t.newCloudLimiter()
 	t.idle = sync.NewCond(&t.mu)
 	if t.now == nil {
 		t.now = time.Now
