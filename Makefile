@@ -1,5 +1,5 @@
-# GNU make 4.3 and a POSIX shell. Needs Go 1.26; `make test` needs Python 3.11 and Node 20 besides, for the tools that it
-# installs under .tools/ by itself. Nothing here reads the user's locale.
+# GNU make 4.3 and a POSIX shell. Needs Go 1.26; `make test` and `make bench` need Python 3.11 and Node 20 besides, for the tools that
+# they install under .tools/ by themselves. Nothing here reads the user's locale.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -26,6 +26,8 @@ SHOP ?= http://127.0.0.1:8080
 ENV ?= default
 PARAMETERS ?=
 STACK ?= m2mjobs
+# For `make bench`: parts by the beginning of their names. All if empty.
+ONLY ?=
 # More arguments for `make run`, as in: make run ARGS='--day 1998-06-30 --serve'
 ARGS ?=
 
@@ -65,8 +67,8 @@ fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s)
 	@sh tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: .tools/sam/pin .tools/ministack/pin ## Measure tokens beside golang.org/x/oauth2 and go-jose, and the functions under Lambda's runtime emulator
-	@cd bench && go run .
+bench: .tools/sam/pin .tools/ministack/pin .tools/logto-api/pin ## Measure tokens, functions and syncs beside what others use (ONLY=token, functions, sync)
+	@cd bench && go run . $(ONLY)
 
 .PHONY: build
 build: ## Build the functions for Lambda (ARCH=arm64 or x86_64) and the command for this machine, into bin/

@@ -1,6 +1,7 @@
-// Command bench measures what this project promises of its speed and thrift, each beside its target: `make bench`. Times are
-// ratios to something else measured in the same run, interleaved with it, so that the machine's speed and its other work
-// cancel out. It is not a test: it fails only if something could not be measured.
+// Command bench measures what this project promises of its speed and thrift, each beside its target: `make bench`, or a part of it
+// by the beginning of its name, as in `make bench ONLY=sync`. Times are ratios to something else measured in the same run,
+// interleaved with it, so that the machine's speed and its other work cancel out. It is not a test: it fails only if something
+// could not be measured.
 package main
 
 import (
@@ -8,7 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
+	"strings"
+	"syscall"
 	"text/tabwriter"
 )
 
@@ -20,22 +24,35 @@ type result struct {
 	what     string
 	target   string
 	measured string
-	pass     bool
+	verdict  string
+	detail   string // printed after the table
+}
+
+func verdict(pass bool) string {
+	if pass {
+		return "pass"
+	}
+	return "FAIL"
 }
 
 // atMost is a number that should not be above its target; format shows both.
 func atMost(what, format string, target, measured float64) result {
-	return result{what, "≤ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), measured <= target}
+	return result{what, "≤ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), verdict(measured <= target), ""}
 }
 
-// atLeast is a number that should not be below its target; format shows both.
+// atLeast is a number that should not be below its target.
 func atLeast(what, format string, target, measured float64) result {
-	return result{what, "≥ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), measured >= target}
+	return result{what, "≥ " + fmt.Sprintf(format, target), fmt.Sprintf(format, measured), verdict(measured >= target), ""}
+}
+
+// stated is a number without a target.
+func stated(what, format string, measured float64) result {
+	return result{what, "", fmt.Sprintf(format, measured), "", ""}
 }
 
 // exactly is a count that should be its target.
 func exactly(what string, target, measured int64) result {
-	return result{what, fmt.Sprint(target), fmt.Sprint(measured), measured == target}
+	return result{what, fmt.Sprint(target), fmt.Sprint(measured), verdict(measured == target), ""}
 }
 
 func median(values []float64) float64 {
@@ -44,18 +61,29 @@ func median(values []float64) float64 {
 }
 
 func main() {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	only := os.Args[1:]
 	var results []result
 	var failed error
 	for _, measure := range []struct {
-		what string
-		run  func(context.Context) ([]result, error)
+		name, what string
+		run        func(context.Context) ([]result, error)
 	}{
-		{"a token that is at hand", tokenHit},
-		{"1,000 goroutines at a token's end", tokenExpiry},
-		{"verifying a token", verifyToken},
-		{"functions under the Runtime Interface Emulator", functions},
+		{"token", "a token that is at hand", tokenHit},
+		{"token", "1,000 goroutines at a token's end", tokenExpiry},
+		{"token", "verifying a token", verifyToken},
+		{"functions", "functions under the Runtime Interface Emulator", functions},
+		{"sync-plan", "a plan of a million rows", inSyncs(syncPlan)},
+		{"sync-server", "syncs at a server of one's own", inSyncs(syncAtTheServersPace)},
+		{"sync-limit", "syncs at the rate limit", inSyncs(syncAtTheLimit)},
 	} {
+		if len(only) > 0 && !slices.ContainsFunc(only, func(prefix string) bool { return strings.HasPrefix(measure.name, prefix) }) {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
 		fmt.Fprintf(os.Stderr, "measuring %s\n", measure.what)
 		some, err := measure.run(ctx)
 		if err != nil {
@@ -67,14 +95,15 @@ func main() {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nWHAT\tTARGET\tMEASURED\t")
 	for _, r := range results {
-		verdict := "pass"
-		if !r.pass {
-			verdict = "FAIL"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.what, r.target, r.measured, verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.what, r.target, r.measured, r.verdict)
 	}
 	if err := table.Flush(); err != nil {
 		failed = errors.Join(failed, err)
+	}
+	for _, r := range results {
+		if r.detail != "" {
+			fmt.Printf("\n%s\n%s", r.what, r.detail)
+		}
 	}
 	if failed != nil {
 		fmt.Fprintln(os.Stderr, failed)
