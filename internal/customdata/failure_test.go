@@ -16,8 +16,8 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
-// oneByOne makes the order of writes certain.
-func oneByOne(s *stage) { s.config.Writers = 1 }
+// oneByOne makes the order of requests certain, but that rows are read while others are written.
+func oneByOne(s *stage) { s.config.Writers, s.config.Lookups = 1, 1 }
 
 // each makes a row for each of n users.
 func each(n int, format string) []string {

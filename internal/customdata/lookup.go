@@ -22,9 +22,6 @@ func (s *syncer) lookup(ctx context.Context, rows []entry, outcomes []outcome) (
 		if len(values[key]) == 0 {
 			continue
 		}
-		if err := s.connect(ctx); err != nil {
-			return nil, err
-		}
 		users, err := s.client.UsersBy(ctx, key, values[key])
 		if err != nil {
 			return nil, fmt.Errorf("reading the users of lines %d to %d by %s: %w", rows[0].line, rows[len(rows)-1].line, key, err)

@@ -1,6 +1,7 @@
 package customdata
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,14 +73,13 @@ type Config struct {
 	Newer string
 	// Writers is how many users are written at the same time at most. Zero: 16.
 	Writers int
+	// Lookups is how many requests for users may be under way at the same time. Zero: 3.
+	Lookups int
 }
 
-func (c Config) writers() int {
-	if c.Writers > 0 {
-		return c.Writers
-	}
-	return 16
-}
+func (c Config) lookups() int { return cmp.Or(c.Lookups, 3) }
+
+func (c Config) writers() int { return cmp.Or(c.Writers, 16) }
 
 // Name is the job's name.
 const Name = "sync-custom-data"

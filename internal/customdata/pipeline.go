@@ -36,6 +36,16 @@ type batch struct {
 	users    []logto.User // of a plan's rows
 }
 
+// looked is a batch whose users are being looked up.
+type looked struct {
+	*batch
+	number int // from 1, in the order in which lookups begin
+	first  bool
+	users  []logto.User
+	failed error
+	done   chan struct{}
+}
+
 // item is a row that a writer is to do.
 type item struct {
 	*batch
@@ -50,7 +60,7 @@ type user struct {
 	id   string
 	data map[string]any // as Logto has it by all that is known; the writer's
 	gone bool           // deleted since it was read; the writer's
-	// expected is what the user will have once its rows under way are written; the reader's.
+	// expected is what the user will have once its rows under way are written; hand's.
 	expected map[string]any
 
 	// These are guarded by pipeline.mu.
@@ -62,8 +72,10 @@ type user struct {
 // users, several write, each user by one of them, and the caller settles what is done, in the file's order.
 type pipeline struct {
 	*syncer
-	changes int64 // that the rows read so far make; the reader's, as is parts
-	parts   int   // in which what they overwrite is kept
+	changes int64         // that the rows handed on so far make; hand's, as is parts
+	parts   int           // in which what they overwrite is kept
+	slots   chan struct{} // one for each lookup under way
+	looking chan *looked
 	batches chan *batch
 	ready   chan *user // one place for each row under way, so that handing over never waits
 	room    *semaphore.Weighted
@@ -73,11 +85,18 @@ type pipeline struct {
 	turn    sync.Cond        // of mu: a row was done
 	pending int              // rows that the writers have
 	users   map[string]*user // that have rows under way
-	// recent are those whose last row was done since the lookup at hand began: it may have read them before.
-	recent  map[string]*user
+	// recent are those whose last row was done while lookups were under way that may have read them before.
+	recent  map[string]recent
+	begun   int            // lookups
 	blocked map[string]int // users, by id, of whom the row of that line could not be written
 	streak  streak
 	err     error // what ends the run
+}
+
+// recent is a user whose last row was done when so many lookups had begun.
+type recent struct {
+	*user
+	lookups int
 }
 
 // pipeline does the rows. It returns when nothing is under way any more.
@@ -85,11 +104,13 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	p := &pipeline{
 		syncer:  s,
 		changes: s.done.Changed,
-		batches: make(chan *batch, window-2), // one more is at either end
+		slots:   make(chan struct{}, s.config.lookups()),
+		looking: make(chan *looked, s.config.lookups()),
+		batches: make(chan *batch, max(1, window-s.config.lookups()-4)), // the others are with the goroutines
 		ready:   make(chan *user, window*logto.MaxUsersBy),
 		room:    semaphore.NewWeighted(windowBytes),
 		users:   map[string]*user{},
-		recent:  map[string]*user{},
+		recent:  map[string]recent{},
 		blocked: maps.Clone(s.done.Blocked),
 	}
 	p.turn.L = &p.mu
@@ -102,6 +123,7 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	defer stopWriting()
 	var reader, writers sync.WaitGroup
 	reader.Go(func() { p.read(reading, rows) })
+	reader.Go(func() { p.hand(reading, stopReading) })
 	for range s.config.writers() {
 		writers.Go(func() { p.write(ctx, writing) })
 	}
@@ -126,42 +148,75 @@ func untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(context.WithoutCancel(ctx))
 }
 
-// read hands on batches until the rows, the time or the run ends.
+// read reads batches and begins to look their users up, until the rows, the time or the run ends.
 func (p *pipeline) read(ctx context.Context, rows source) {
-	defer close(p.batches)
+	defer close(p.looking)
 	for first := true; ; first = false {
-		b := p.next(ctx, rows, first)
-		p.batches <- b
-		if b.err != nil {
+		l := p.begin(ctx, rows, first)
+		end := l.err != nil || l.failed != nil // what follows does not look at l before it is done
+		if l.failed == nil && len(l.rows) > 0 {
+			p.slots <- struct{}{}
+			go p.look(ctx, l)
+		} else {
+			close(l.done)
+		}
+		p.looking <- l
+		if end {
 			return
 		}
 	}
 }
 
-// next reads a batch, looks its users up, and hands it to the writers.
-func (p *pipeline) next(ctx context.Context, rows source, first bool) *batch {
-	b := &batch{}
-	if p.over.Load() || !first && p.run.TimeLeft() <= 0 {
-		b.err = jobs.ErrUnfinished
-		return b
+// begin reads a batch.
+func (p *pipeline) begin(ctx context.Context, rows source, first bool) *looked {
+	l := &looked{batch: &batch{}, first: first, done: make(chan struct{})}
+	if p.over.Load() || ctx.Err() != nil || !first && p.run.TimeLeft() <= 0 {
+		l.err = jobs.ErrUnfinished
+		return l
 	}
-	err := p.gather(ctx, b, rows)
-	b.outcomes = make([]outcome, len(b.rows))
-	if len(b.rows) == 0 {
-		b.err = err
-		return b
+	l.err = p.gather(ctx, l.batch, rows)
+	l.outcomes = make([]outcome, len(l.rows))
+	if p.judge(l.batch) {
+		l.failed = p.connect(ctx)
 	}
-	b.err = err
-	users, err := p.look(ctx, b)
-	if err == nil && p.planner != nil {
-		b.plan(users)
-	} else if err == nil {
-		err = p.enqueue(ctx, b, users, first)
+	p.mu.Lock()
+	p.begun++
+	l.number = p.begun
+	p.mu.Unlock()
+	return l
+}
+
+// look looks the users of a batch up.
+func (p *pipeline) look(ctx context.Context, l *looked) {
+	defer func() {
+		<-p.slots
+		close(l.done)
+	}()
+	l.users, l.failed = p.lookup(ctx, l.rows, l.outcomes)
+}
+
+// hand gives batches to the writers, in the file's order, and to who settles them, up to one after which nothing comes.
+func (p *pipeline) hand(ctx context.Context, stopReading func()) {
+	defer close(p.batches)
+	ended := false
+	for l := range p.looking {
+		<-l.done
+		if ended {
+			continue
+		}
+		if l.failed == nil && p.planner != nil {
+			l.plan(l.users)
+		} else if l.failed == nil {
+			l.failed = p.enqueue(ctx, l)
+		}
+		if l.failed != nil {
+			l.batch = &batch{err: l.failed}
+		}
+		if ended = l.err != nil; ended {
+			stopReading()
+		}
+		p.batches <- l.batch
 	}
-	if err != nil {
-		return &batch{err: err}
-	}
-	return b
 }
 
 // gather reads the rows of a batch. After the last one the error is io.EOF.
@@ -194,8 +249,8 @@ func (b *batch) plan(users []logto.User) {
 	}
 }
 
-// look finds the users of a batch, and gives rows that can't be used their outcome.
-func (p *pipeline) look(ctx context.Context, b *batch) ([]logto.User, error) {
+// judge gives rows that can't be used their outcome, and tells whether there are others.
+func (p *pipeline) judge(b *batch) (others bool) {
 	for i := range b.rows {
 		e := &b.rows[i]
 		if keys := p.run.Params.OnlyKeys; keys != nil && e.reason == "" {
@@ -206,18 +261,18 @@ func (p *pipeline) look(ctx context.Context, b *batch) ([]logto.User, error) {
 		}
 		if e.reason != "" {
 			b.outcomes[i] = outcome{kind: rejected, reason: e.reason}
+		} else {
+			others = true
 		}
 	}
-	p.mu.Lock()
-	p.recent = map[string]*user{}
-	p.mu.Unlock()
-	return p.lookup(ctx, b.rows, b.outcomes)
+	return others
 }
 
 // enqueue gives the writers the rows that change something, or that come after such rows of their user. What they are about to
 // overwrite is kept first.
-func (p *pipeline) enqueue(ctx context.Context, b *batch, users []logto.User, first bool) error {
-	work, before := p.sift(b, users)
+func (p *pipeline) enqueue(ctx context.Context, l *looked) error {
+	b := l.batch
+	work, before := p.sift(l)
 	if err := p.keepBefore(ctx, before); err != nil {
 		return err
 	}
@@ -225,7 +280,7 @@ func (p *pipeline) enqueue(ctx context.Context, b *batch, users []logto.User, fi
 	defer p.mu.Unlock()
 	for n, w := range work {
 		p.users[w.id] = w.user
-		w.queue = append(w.queue, item{b, w.index, first && n == 0})
+		w.queue = append(w.queue, item{b, w.index, l.first && n == 0})
 		b.left.Add(1)
 		p.pending++
 		if !w.busy {
@@ -243,16 +298,19 @@ type task struct {
 }
 
 // sift gives the rows that need no write their outcome, and returns the others with what takes them back.
-func (p *pipeline) sift(b *batch, users []logto.User) (work []task, before []planLine) {
+func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
+	b, users := l.batch, l.users
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Later lookups began after these were done.
+	defer maps.DeleteFunc(p.recent, func(_ string, r recent) bool { return r.lookups <= l.number })
 	fresh := map[string]*user{} // of this batch
 	for i := range b.rows {
 		if b.outcomes[i].kind != "" {
 			continue
 		}
 		id := users[i].ID
-		u := cmp.Or(p.users[id], fresh[id], p.recent[id])
+		u := cmp.Or(p.users[id], fresh[id], p.recent[id].user)
 		waits := u != nil
 		if u == nil {
 			u = &user{id: id, data: users[i].CustomData, expected: users[i].CustomData}
@@ -315,7 +373,7 @@ func (p *pipeline) take(u *user) (item, bool) {
 	if len(u.queue) == 0 {
 		u.busy = false
 		delete(p.users, u.id)
-		p.recent[u.id] = u
+		p.recent[u.id] = recent{u, p.begun}
 		return item{}, false
 	}
 	next := u.queue[0]

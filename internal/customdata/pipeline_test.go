@@ -13,7 +13,7 @@ import (
 
 func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
 	s := newStage(t)
-	const users, window = 3000, 1600
+	const users, meanwhile, window = 3000, 1000, 1600
 	s.users(users, nil)
 	var mu sync.Mutex
 	writes, searches, all := 0, 0, make(chan struct{})
@@ -23,7 +23,7 @@ func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
 			searches++
 		}
 		if r.route == merge {
-			if writes++; writes == window {
+			if writes++; writes == meanwhile {
 				close(all)
 			}
 		}
@@ -32,7 +32,7 @@ func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
 		if !first {
 			return
 		}
-		// The first row's write does not end before all that may be under way beside it was written.
+		// The first row's write does not end before many others were written.
 		select {
 		case <-all:
 		case <-r.Context().Done():

@@ -189,7 +189,7 @@ func TestRunThatWasCutOffGoesOnToTheSameEnd(t *testing.T) {
 }
 
 func TestSourceThatChangedSinceTheCheckpointIsReadFromTheStart(t *testing.T) {
-	s := newStage(t)
+	s := newStage(t, oneByOne)
 	s.users(150, nil)
 	lines := each(150, `{"id":"%s","customData":{"a":1}}`)
 	lines[2], lines[4] = "oops", "oops"
@@ -221,13 +221,11 @@ func TestSourceThatChangedSinceTheCheckpointIsReadFromTheStart(t *testing.T) {
 
 func TestDryRunIsContinuedWithItsChanges(t *testing.T) {
 	s := newStage(t)
-	s.users(150, nil)
-	lines := each(150, `{"id":"%s","customData":{"a":1}}`)
-	searches := 0
-	s.before = func(r request) {
-		if searches++; searches == 1 {
-			s.clock.set(time.Hour - 10*time.Second)
-		}
+	s.users(900, nil)
+	lines := each(900, `{"id":"%s","customData":{"a":1}}`)
+	var once sync.Once
+	s.before = func(request) {
+		once.Do(func() { s.clock.set(time.Hour - 10*time.Second) })
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
 	defer cancel()
@@ -238,7 +236,7 @@ func TestDryRunIsContinuedWithItsChanges(t *testing.T) {
 	}
 	s.clock.set(0)
 	report = s.sync(params)
-	if result := s.result(report); report.Counts["wouldChange"] != 150 || len(result.Changes) != 20 || result.Changes[0].Line != 1 {
+	if result := s.result(report); report.Counts["wouldChange"] != 900 || len(result.Changes) != 20 || result.Changes[0].Line != 1 {
 		t.Errorf("counts %v, changes %+v", report.Counts, result.Changes)
 	}
 }
