@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/bolt"
@@ -63,8 +64,9 @@ func stateDir(given string) (string, error) {
 }
 
 // call invokes a function with an event, as often as it takes until its runs are finished, and returns the first answer and the
-// newest report of each run.
-func (h here) call(ctx context.Context, name string, event []byte, log io.Writer) (answer []byte, reports []jobs.Report, err error) {
+// newest report of each run. watch may be nil.
+func (h here) call(ctx context.Context, name string, event []byte, log io.Writer, watch func(customdata.Progress)) (
+	answer []byte, reports []jobs.Report, err error) {
 	if err := loadVariables(h.EnvFile); err != nil {
 		return nil, nil, err
 	}
@@ -78,7 +80,7 @@ func (h here) call(ctx context.Context, name string, event []byte, log io.Writer
 		environment[function.StateVariable] = h.State
 	}
 	var runs jobs.Runs
-	handler, err := function.Handler(name, environment, func(config *jobs.Config) {
+	handler, err := function.Watched(name, environment, watch, func(config *jobs.Config) {
 		// What is remembered here no state machine finds: unfinished runs are continued here, too.
 		config.Store, config.Log, config.Continue = store, log, nil
 		runs.Collect(ctx, config)

@@ -52,7 +52,7 @@ func (c *invoke) Run(ctx context.Context, io stdio) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	answer, reports, err := c.call(ctx, c.Function, event, io.err)
+	answer, reports, err := c.call(ctx, c.Function, event, io.err, nil)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w; interrupted: give the same event again to go on", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -43,6 +44,27 @@ type stdio struct {
 	out, err io.Writer
 }
 
+// commandLine is what follows the command's name.
+type commandLine []string
+
+// String is the command line as a POSIX shell takes it.
+func (c commandLine) String() string {
+	words := []string{"m2mjobs"}
+	for _, word := range c {
+		if word == "" || strings.ContainsFunc(word, special) {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+// special tells whether a rune may mean something else to a shell.
+func special(r rune) bool {
+	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@%+", r)
+	return !plain
+}
+
 // exit ends a command with a code other than 1, after its error, if any, was printed.
 type exit struct {
 	code int
@@ -61,8 +83,10 @@ func (e *exit) Unwrap() error { return e.err }
 func usage(err error) error { return &exit{exitUsage, err} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	// A second signal ends the process at once, from when anything tells of the first.
+	context.AfterFunc(interrupted, func() { stop(); cancel() })
 	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -78,7 +102,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 		kong.Writers(io.out, io.err),
 		kong.Exit(func(c int) { code = c }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(io),
+		kong.Bind(io, commandLine(args)),
 	)
 	if err != nil {
 		fmt.Fprintln(io.err, "m2mjobs:", err)

@@ -68,7 +68,8 @@ type syncApply struct {
 func (syncApply) Help() string {
 	return `A file whose name ends in .plan is a plan; of any other the rows are synced in their order, without a plan.
 
-A run that is interrupted (Ctrl-C) finishes what it is writing and goes on where it stopped when the same command is given again.
+A run that is interrupted (Ctrl-C) finishes what it is writing and goes on where it stopped when the same command is given again,
+which it prints. A second Ctrl-C ends it at once; then it goes on from its last checkpoint.
 Exit codes: 0 done; 1 failed; 2 wrong flags or variables; 3 done with rows that were not used.`
 }
 
@@ -80,14 +81,14 @@ type syncUndo struct {
 }
 
 // Run makes a plan.
-func (c *syncPlan) Run(ctx context.Context, io stdio) error {
+func (c *syncPlan) Run(ctx context.Context, io stdio, line commandLine) error {
 	p := c.guards.params()
 	p.Action, p.Source, p.Plan = customdata.ActionPlan, c.File, c.Out
-	return c.run(ctx, io, p)
+	return c.run(ctx, io, line, p)
 }
 
 // Run applies a plan or a file.
-func (c *syncApply) Run(ctx context.Context, io stdio) error {
+func (c *syncApply) Run(ctx context.Context, io stdio, line commandLine) error {
 	p := c.guards.params()
 	if c.File == "" {
 		c.File = defaultPlan
@@ -100,12 +101,12 @@ func (c *syncApply) Run(ctx context.Context, io stdio) error {
 		}
 		p.Source = c.File
 	}
-	return c.run(ctx, io, p)
+	return c.run(ctx, io, line, p)
 }
 
 // Run takes a run back.
-func (c *syncUndo) Run(ctx context.Context, io stdio) error {
-	return c.run(ctx, io, customdata.Params{Action: customdata.ActionUndo, Run: c.ID, DryRun: c.DryRun, Force: c.Force})
+func (c *syncUndo) Run(ctx context.Context, io stdio, line commandLine) error {
+	return c.run(ctx, io, line, customdata.Params{Action: customdata.ActionUndo, Run: c.ID, DryRun: c.DryRun, Force: c.Force})
 }
 
 func (g guards) params() customdata.Params {
@@ -113,7 +114,7 @@ func (g guards) params() customdata.Params {
 }
 
 // run runs the function's job and shows what it came to.
-func (c *syncing) run(ctx context.Context, stdio stdio, p customdata.Params) error {
+func (c *syncing) run(ctx context.Context, stdio stdio, line commandLine, p customdata.Params) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -122,18 +123,27 @@ func (c *syncing) run(ctx context.Context, stdio stdio, p customdata.Params) err
 	if err != nil {
 		return err
 	}
-	var log io.Writer = &warnings{w: stdio.err}
-	if c.JSON {
-		log = stdio.err
-	}
-	answer, reports, err := c.call(ctx, function.SyncCustomData, event, log)
+	answer, reports, err := c.watched(ctx, stdio.err, event)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w; interrupted: give the same command again to go on", err)
+		err = fmt.Errorf("%w; go on with:\n%s", err, line)
 	}
 	if c.JSON || len(reports) != 1 {
 		return errors.Join(printAnswer(stdio.out, answer, reports), verdict(answer, reports, err))
 	}
 	return errors.Join(c.show(ctx, stdio.out, p, reports[0]), verdict(answer, reports, err))
+}
+
+// watched runs the job while a meter shows how far it is. With --json there are the logs.
+func (c *syncing) watched(ctx context.Context, w io.Writer, event []byte) (answer []byte, reports []jobs.Report, err error) {
+	if c.JSON {
+		return c.call(ctx, function.SyncCustomData, event, w, nil)
+	}
+	m := newMeter(w, isTerminal(w))
+	defer m.close()
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintln(m, "m2mjobs: interrupted: finishing and saving what is under way; a second interrupt stops at once")
+	})()
+	return c.call(ctx, function.SyncCustomData, event, &warnings{w: m}, m.update)
 }
 
 // warnings shows of log lines what a person at a terminal has to know.

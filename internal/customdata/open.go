@@ -11,7 +11,8 @@ import (
 // opened is a source of rows that is to be closed.
 type opened struct {
 	source
-	version string // of the file; empty for rows in the params
+	version string       // of the file; empty for rows in the params
+	size    func() int64 // how many bytes the text has, or how many rows there are; zero: not known yet
 	close   func() error
 }
 
@@ -20,7 +21,7 @@ type opened struct {
 // matches files.ErrChanged, with an empty one what there is.
 func (c Config) open(ctx context.Context, p Params, version string, from position) (opened, error) {
 	if p.Source == "" {
-		return opened{source: &listSource{rows: p.Rows, at: from}, close: func() error { return nil }}, nil
+		return opened{source: &listSource{rows: p.Rows, at: from}, size: func() int64 { return int64(len(p.Rows)) }, close: func() error { return nil }}, nil
 	}
 	f, err := formatOf(p.Source)
 	if err != nil {
@@ -37,7 +38,7 @@ func (c Config) open(ctx context.Context, p Params, version string, from positio
 	if err != nil {
 		return opened{}, errors.Join(err, text.Close())
 	}
-	return opened{source: rows, version: version, close: text.Close}, nil
+	return opened{source: rows, version: version, size: text.size, close: text.Close}, nil
 }
 
 // rows reads rows of a text that stands at a position.

@@ -71,6 +71,9 @@ type Config struct {
 	PerSecond func(ctx context.Context) float64
 	// Newer is Params.Newer of runs that an S3 event starts, directly or through a queue, which carries no params. Empty: none.
 	Newer string
+	// Progress, if set, is told how far a run is: when it begins or goes on, and whenever rows are done, up to a hundred at a time.
+	// The run waits for it.
+	Progress func(Progress)
 	// Writers is how many users are written at the same time at most. Zero: 16.
 	Writers int
 	// Lookups is how many requests for users may be under way at the same time. Zero: 3.

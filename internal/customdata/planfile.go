@@ -127,7 +127,7 @@ func (s *syncer) openPlan(ctx context.Context, version string, from position) (o
 	if version, err = text.version(); err != nil {
 		return opened{}, errors.Join(err, text.Close())
 	}
-	return opened{source: newPlanSource(text, name, from), version: version, close: text.Close}, nil
+	return opened{source: newPlanSource(text, name, from), version: version, size: text.size, close: text.Close}, nil
 }
 
 // checkPlan reads a plan's first and last line, and counts the others.
@@ -162,7 +162,8 @@ func (s *syncer) checkPlan(ctx context.Context, name, version string) (read stri
 		return "", fmt.Errorf("the plan %s is of form %d, and this program knows form %d: make it again", name, head.Head.Version, planVersion)
 	case last.read(raw) != nil || last.End == nil || last.End.Users != count:
 		return "", fmt.Errorf("the plan %s was cut off: copy it again, or make it again", name)
-	case count == 0:
+	}
+	if s.done.Users = count; count == 0 {
 		return text.version()
 	}
 	if err := s.connect(ctx); err != nil {

@@ -60,6 +60,8 @@ type progress struct {
 	Blocked map[string]int `json:"blocked,omitempty"`
 	// Planning is how far a plan is, while one is made.
 	Planning *planning `json:"planning,omitempty"`
+	// Users are how many the plan that is applied is about.
+	Users int64 `json:"users,omitempty"`
 	// Plan is one that this run has made for itself, and applies.
 	Plan *Plan `json:"plan,omitempty"`
 }
@@ -71,9 +73,10 @@ type syncer struct {
 	newer   fieldPath
 	client  *logto.Client // nil until the first row that needs it
 	done    progress
-	planner *planner // while a plan's rows are read
-	made    *Plan    // by this attempt
-	plan    string   // that is applied
+	planner *planner     // while a plan's rows are read
+	made    *Plan        // by this attempt
+	plan    string       // that is applied
+	size    func() int64 // of what is read
 	// unsaved is what was settled since the last checkpoint.
 	unsaved struct{ rows, writes int }
 	saved   time.Time
@@ -152,6 +155,8 @@ func (s *syncer) do(ctx context.Context, open opener) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.close()) }()
+	s.size = rows.size
+	s.tell()
 	return s.pipeline(ctx, rows)
 }
 
@@ -199,6 +204,7 @@ func (s *syncer) settle(ctx context.Context, b *batch, rows int) error {
 		s.done.position = e.end
 		s.unsaved.rows++
 	}
+	s.tell()
 	switch {
 	case s.planner != nil:
 		// What is gathered is lost with the process: a checkpoint follows a chunk that is written.

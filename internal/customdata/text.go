@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -17,8 +18,13 @@ import (
 type text struct {
 	file     *files.Reader
 	unpacked io.ReadCloser // nil: the file is the text
+	packed   *bufio.Reader // what is unpacked
 	name     string
-	failed   error // of reading the file
+	failed   error        // of reading the file
+	taken    int64        // bytes of the file that were read
+	used     int64        // of them, that were unpacked
+	given    int64        // bytes of the text that were read
+	estimate atomic.Int64 // of the text's bytes in all
 }
 
 // openText opens a source's text from an offset on. What is before it of a compressed one is read and dropped: neither
@@ -36,7 +42,8 @@ func (c Config) openText(ctx context.Context, location, packed, version string, 
 	if packed == "" {
 		return t, nil
 	}
-	if t.unpacked, err = unpack(packed, packedFile{t}); err != nil {
+	t.packed = bufio.NewReaderSize(packedFile{t}, 64<<10)
+	if t.unpacked, err = unpack(packed, t.packed); err != nil {
 		return nil, errors.Join(t.explain(err), file.Close())
 	}
 	if n, err := io.CopyN(io.Discard, t, offset); err != nil {
@@ -52,8 +59,7 @@ const maxWindow = 8 << 20
 var errEmpty = errors.New("there is nothing in it")
 
 // unpack decompresses. An archive may have several parts, one after the other, and its text any size: it is never held.
-func unpack(packed string, r io.Reader) (io.ReadCloser, error) {
-	in := bufio.NewReaderSize(r, 64<<10)
+func unpack(packed string, in *bufio.Reader) (io.ReadCloser, error) {
 	if _, err := in.Peek(1); err == io.EOF {
 		return nil, errEmpty // zstd would take it for an empty text
 	}
@@ -70,11 +76,29 @@ func unpack(packed string, r io.Reader) (io.ReadCloser, error) {
 
 func (t *text) version() (string, error) { return t.file.Version() }
 
+// size is how many bytes the text has. Of what is compressed it is an estimate, which is exact at its end; zero: there is none yet.
+func (t *text) size() int64 {
+	if t.unpacked == nil {
+		return t.file.Size()
+	}
+	return t.estimate.Load()
+}
+
 func (t *text) Read(p []byte) (int, error) {
 	if t.unpacked == nil {
 		return t.file.Read(p)
 	}
-	n, err := t.unpacked.Read(p)
+	// A block is taken whole and given in pieces: how much text it was is known when the next one is taken, up to a piece.
+	n, err := t.unpacked.Read(p[:min(len(p), 8<<10)])
+	if used := t.taken - int64(t.packed.Buffered()); used > t.used {
+		if t.used > 0 {
+			t.estimate.Store(int64(float64(t.given) * float64(t.file.Size()) / float64(t.used)))
+		}
+		t.used = used
+	}
+	if t.given += int64(n); err == io.EOF {
+		t.estimate.Store(t.given)
+	}
 	if err != nil && err != io.EOF {
 		err = t.explain(err)
 	}
@@ -93,6 +117,7 @@ type packedFile struct{ *text }
 
 func (f packedFile) Read(p []byte) (int, error) {
 	n, err := f.file.Read(p)
+	f.taken += int64(n)
 	if err != nil && err != io.EOF {
 		f.failed = err
 	}

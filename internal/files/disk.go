@@ -27,7 +27,7 @@ func openDisk(name, version string, offset int64) (*Reader, error) {
 	if err := r.begin(version, offset); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading %s: %w", name, err), file.Close())
 	}
-	return &Reader{ReadCloser: r, version: r.version}, nil
+	return &Reader{ReadCloser: r, size: r.began.Size(), version: r.version}, nil
 }
 
 // diskReader reads a file as long as nobody writes to it.

@@ -90,8 +90,13 @@ func (f *Files) Open(ctx context.Context, location, version string, offset int64
 // Reader reads one version of a file. Its errors match ErrChanged when the file is another one by now.
 type Reader struct {
 	io.ReadCloser
+	size    int64
 	version func() (string, error)
 }
+
+// Size is how many bytes the whole file has, wherever the Reader began. Of a Reader that began at the file's end or after it, it
+// may be where it began.
+func (r *Reader) Size() int64 { return r.size }
 
 // Version is the version of what is read, as Files.Version gives it. On disk it reads the whole file, which does not
 // change where the Reader stands.

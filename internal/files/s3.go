@@ -30,7 +30,7 @@ func openObject(ctx context.Context, client S3, loc location, version string, of
 	if err := o.fill(); err != nil && err != io.EOF {
 		return nil, err
 	}
-	return &Reader{ReadCloser: o, version: o.version}, nil
+	return &Reader{ReadCloser: o, size: o.size, version: o.version}, nil
 }
 
 // object reads an object of S3 by ranges, all of one version.

@@ -34,6 +34,10 @@ const (
 
 // NewSyncCustomData builds the job of functions/sync-custom-data. Its error is a *ConfigError.
 func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jobs.Config, error) {
+	return newSyncCustomData(environment, nil)
+}
+
+func newSyncCustomData(environment Environment, watch func(customdata.Progress)) (jobs.Job[customdata.Params], jobs.Config, error) {
 	var none jobs.Job[customdata.Params]
 	v, err := load[syncVariables](SyncCustomData, environment)
 	if err != nil {
@@ -61,7 +65,8 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 		Output:    v.Output,
 		SealKey:   environment.sealKey(v.Output),
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
-		Newer: "orders.asOf",
+		Newer:    "orders.asOf",
+		Progress: watch,
 	})
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	aws.keepState(&config, v.State)
@@ -104,9 +109,14 @@ func NewDailyOrders(environment Environment) (jobs.Job[orders.Params], jobs.Conf
 // Handler builds the handler of the function of that name for a host other than Lambda, which changes by adapt what it
 // does otherwise. Its error is a *ConfigError.
 func Handler(name string, environment Environment, adapt func(*jobs.Config)) (lambda.Handler, error) {
+	return Watched(name, environment, nil, adapt)
+}
+
+// Watched is Handler for a host that watches: runs of sync-custom-data tell watch how far they are (customdata.Config.Progress).
+func Watched(name string, environment Environment, watch func(customdata.Progress), adapt func(*jobs.Config)) (lambda.Handler, error) {
 	switch name {
 	case SyncCustomData:
-		job, config, err := NewSyncCustomData(environment)
+		job, config, err := newSyncCustomData(environment, watch)
 		adapt(&config)
 		return jobs.Handler(job, config), err
 	case DailyOrders:
