@@ -85,7 +85,8 @@ func (m *meter) draw() {
 		fmt.Fprintln(m.w, strings.Join(columns, ", "))
 	default:
 		m.bar.SetTotal(m.last.Size).SetCurrent(m.last.Done).Set("columns", strings.Join(columns, "  "))
-		fmt.Fprint(m.w, "\r", m.bar.String(), eraseRest)
+		// Not after the bar: its last letter stands in the last column, where the cursor stays.
+		fmt.Fprint(m.w, "\r"+eraseRest+m.bar.String())
 	}
 }
 

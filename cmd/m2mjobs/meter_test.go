@@ -95,7 +95,7 @@ func onTerminal(t *testing.T, c *exec.Cmd) (stdout, terminal string) {
 }
 
 // drawn is the bar with its columns.
-var drawn = regexp.MustCompile(`\r\[=+>? *\] [\d,]+ rows  [\d,]+ changed  [\d.]+ rows/s  \d+ s left`)
+var drawn = regexp.MustCompile(`\r\x1b\[K\[=+>? *\] [\d,]+ rows  [\d,]+ changed  [\d.]+ rows/s  \d+ s left`)
 
 func TestOnATerminalABarTellsHowFarARunIsAndIsGoneAtItsEnd(t *testing.T) {
 	c := newCrowd(t, 600)

@@ -234,6 +234,28 @@ func TestObjectInS3IsWrittenAndReadByVersion(t *testing.T) {
 	}
 }
 
+func TestSizeIsOfTheWholeFileWhereverReadingBegan(t *testing.T) {
+	f, _ := inS3(t)
+	for _, base := range []string{"s3://shop/daily", t.TempDir()} {
+		where, err := f.Put(t.Context(), base, "rows.ndjson", []byte("one\ntwo\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for offset := range int64(9) {
+			r, err := f.Open(t.Context(), where, "", offset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Size() != 8 {
+				t.Errorf("%s from byte %d: %d bytes", where, offset, r.Size())
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestBucketAloneIsABase(t *testing.T) {
 	f, _ := inS3(t)
 	where, err := f.Put(t.Context(), "s3://shop", "stats/1997-03-24.json", []byte("{}"))
