@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/bolt"
@@ -65,7 +64,7 @@ func stateDir(given string) (string, error) {
 
 // call invokes a function with an event, as often as it takes until its runs are finished, and returns the first answer and the
 // newest report of each run. watch may be nil.
-func (h here) call(ctx context.Context, name string, event []byte, log io.Writer, watch func(customdata.Progress)) (
+func (h here) call(ctx context.Context, name string, event []byte, log io.Writer, watch func(function.Progress)) (
 	answer []byte, reports []jobs.Report, err error) {
 	if err := loadVariables(h.EnvFile); err != nil {
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
+	"github.com/m2mjobs/m2mjobs/internal/function"
 )
 
 const (
@@ -28,7 +29,7 @@ type meter struct {
 
 	mu   sync.Mutex
 	pace pace
-	last customdata.Progress
+	last function.Progress
 	some bool // there is something to show
 
 	stop  chan struct{}
@@ -55,7 +56,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // update takes how far the run is.
-func (m *meter) update(p customdata.Progress) {
+func (m *meter) update(p function.Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pace.add(time.Now(), p)
@@ -98,6 +99,9 @@ func (m *meter) columns(now time.Time) []string {
 	}
 	if perSecond, ok := m.pace.rows(); ok {
 		columns = append(columns, fmt.Sprintf("%.1f rows/s", perSecond))
+	}
+	if share, ok := m.pace.share(); ok {
+		columns = append(columns, fmt.Sprintf("%.0f %% of the budget", 100*share))
 	}
 	if left, ok := m.pace.left(now); ok {
 		columns = append(columns, humanSeconds(left.Seconds())+" left")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/governor"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
@@ -24,7 +25,10 @@ func TestWithoutATerminalALineTellsEvery5SecondsHowFarARunIs(t *testing.T) {
 		var out bytes.Buffer
 		m := newMeter(&out, false)
 		tell := func(doing customdata.Action, rows, changed, done int64) {
-			m.update(customdata.Progress{Doing: doing, Rows: rows, Changed: changed, Done: done, Size: 400_000})
+			m.update(function.Progress{
+				Progress: customdata.Progress{Doing: doing, Rows: rows, Changed: changed, Done: done, Size: 400_000},
+				Tenant:   governor.Stats{Requests: changed, Budget: 20},
+			})
 		}
 		tell(customdata.ActionPlan, 0, 0, 0)
 		<-time.After(2 * time.Second)
@@ -37,9 +41,9 @@ func TestWithoutATerminalALineTellsEvery5SecondsHowFarARunIs(t *testing.T) {
 		}
 		m.close()
 		want := []string{
-			"2,000 rows, 1000.0 rows/s, 36 s left",
+			"2,000 rows, 1000.0 rows/s, 0 % of the budget, 36 s left",
 			"0 rows, 0 changed",
-			"80 rows, 78 changed, 10.0 rows/s, 26 min left",
+			"80 rows, 78 changed, 10.0 rows/s, 49 % of the budget, 26 min left",
 		}
 		if diff := cmp.Diff(want, strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")); diff != "" {
 			t.Error(diff)
@@ -51,7 +55,7 @@ func TestARunThatIsOverSoonPrintsNoLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		m := newMeter(&out, false)
-		m.update(customdata.Progress{Doing: customdata.ActionSync, Rows: 100, Done: 100, Size: 100})
+		m.update(function.Progress{Progress: customdata.Progress{Doing: customdata.ActionSync, Rows: 100, Done: 100, Size: 100}})
 		<-time.After(4 * time.Second)
 		m.close()
 		if out.Len() > 0 {
@@ -95,7 +99,7 @@ func onTerminal(t *testing.T, c *exec.Cmd) (stdout, terminal string) {
 }
 
 // drawn is the bar with its columns.
-var drawn = regexp.MustCompile(`\r\x1b\[K\[=+>? *\] [\d,]+ rows  [\d,]+ changed  [\d.]+ rows/s  \d+ s left`)
+var drawn = regexp.MustCompile(`\r\x1b\[K\[=+>? *\] [\d,]+ rows  [\d,]+ changed  [\d.]+ rows/s  \d+ % of the budget  \d+ s left`)
 
 func TestOnATerminalABarTellsHowFarARunIsAndIsGoneAtItsEnd(t *testing.T) {
 	c := newCrowd(t, 600)
@@ -103,6 +107,7 @@ func TestOnATerminalABarTellsHowFarARunIsAndIsGoneAtItsEnd(t *testing.T) {
 	c.join(world)
 	world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 20 * time.Millisecond})
 	cmd := process(t.Context(), t, "sync", "apply", c.file, "--state", t.TempDir(), "--env-file", world.EnvironmentFile(function.SyncCustomData))
+	cmd.Env = append(cmd.Env, "LOGTO_BUDGET=300/s")
 	stdout, terminal := onTerminal(t, cmd)
 	if !drawn.MatchString(terminal) {
 		t.Errorf("no bar: %q", terminal)

@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/m2mjobs/m2mjobs/internal/customdata"
+	"github.com/m2mjobs/m2mjobs/internal/function"
 )
 
 const (
@@ -25,11 +25,11 @@ type pace struct {
 
 type mark struct {
 	at time.Time
-	customdata.Progress
+	function.Progress
 }
 
 // add takes a mark.
-func (p *pace) add(at time.Time, now customdata.Progress) {
+func (p *pace) add(at time.Time, now function.Progress) {
 	n := len(p.marks)
 	if n == 0 || p.marks[n-1].Doing != now.Doing || p.marks[n-1].Done > now.Done { // it does something else now, or begins anew
 		*p = pace{began: at, marks: []mark{{at, now}}}
@@ -68,6 +68,16 @@ func (p *pace) rows() (perSecond float64, ok bool) {
 		return 0, false
 	}
 	return float64(to.Rows-from.Rows) / to.at.Sub(from.at).Seconds(), true
+}
+
+// share is how much of the tenant's budget is used; false: it is not known, or there is none.
+func (p *pace) share() (share float64, ok bool) {
+	from, to, ok := p.span()
+	if !ok || to.Tenant.Budget == 0 {
+		return 0, false
+	}
+	sent := float64(to.Tenant.Requests - from.Tenant.Requests)
+	return sent / to.at.Sub(from.at).Seconds() / to.Tenant.Budget, true
 }
 
 // left is how long it will be until the run is done; false: it is not known.

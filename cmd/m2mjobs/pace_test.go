@@ -23,6 +23,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
@@ -154,7 +155,7 @@ type guess struct {
 func (g *guesses) tell(p customdata.Progress) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pace.add(time.Now(), p)
+	g.pace.add(time.Now(), function.Progress{Progress: p})
 	g.last = p
 }
 

@@ -37,7 +37,14 @@ func NewSyncCustomData(environment Environment) (jobs.Job[customdata.Params], jo
 	return newSyncCustomData(environment, nil)
 }
 
-func newSyncCustomData(environment Environment, watch func(customdata.Progress)) (jobs.Job[customdata.Params], jobs.Config, error) {
+// Progress is how far a run of sync-custom-data is, and how its requests to the tenant stand.
+type Progress struct {
+	customdata.Progress
+	Tenant governor.Stats
+}
+
+// newSyncCustomData builds the job, whose runs tell watch how far they are unless that is nil.
+func newSyncCustomData(environment Environment, watch func(Progress)) (jobs.Job[customdata.Params], jobs.Config, error) {
 	var none jobs.Job[customdata.Params]
 	v, err := load[syncVariables](SyncCustomData, environment)
 	if err != nil {
@@ -50,6 +57,10 @@ func newSyncCustomData(environment Environment, watch func(customdata.Progress))
 	}, ManagementAccess(), v.Budget, "")
 	if err != nil {
 		return none, jobs.Config{}, &ConfigError{SyncCustomData, []string{err.Error()}}
+	}
+	var progress func(customdata.Progress)
+	if watch != nil {
+		progress = func(p customdata.Progress) { watch(Progress{p, access.governor.Stats()}) }
 	}
 	storage := files.New(aws.s3)
 	job := customdata.Job(customdata.Config{
@@ -66,7 +77,7 @@ func newSyncCustomData(environment Environment, watch func(customdata.Progress))
 		SealKey:   environment.sealKey(v.Output),
 		// The rows that daily-orders writes carry their day, and files may arrive late or twice.
 		Newer:    "orders.asOf",
-		Progress: watch,
+		Progress: progress,
 	})
 	config := access.jobsConfig(environment, job.Name, storage, v.Output)
 	aws.keepState(&config, v.State)
@@ -112,8 +123,9 @@ func Handler(name string, environment Environment, adapt func(*jobs.Config)) (la
 	return Watched(name, environment, nil, adapt)
 }
 
-// Watched is Handler for a host that watches: runs of sync-custom-data tell watch how far they are (customdata.Config.Progress).
-func Watched(name string, environment Environment, watch func(customdata.Progress), adapt func(*jobs.Config)) (lambda.Handler, error) {
+// Watched is Handler for a host that watches: runs of sync-custom-data tell watch how far they are, as customdata.Config.Progress
+// is told. A watch of nil is told nothing.
+func Watched(name string, environment Environment, watch func(Progress), adapt func(*jobs.Config)) (lambda.Handler, error) {
 	switch name {
 	case SyncCustomData:
 		job, config, err := newSyncCustomData(environment, watch)
