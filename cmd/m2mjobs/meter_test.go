@@ -106,7 +106,8 @@ func TestOnATerminalABarTellsHowFarARunIsAndIsGoneAtItsEnd(t *testing.T) {
 	world := newWorld(t, t.TempDir(), nil)
 	c.join(world)
 	world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 20 * time.Millisecond})
-	cmd := process(t.Context(), t, "sync", "apply", c.file, "--state", t.TempDir(), "--env-file", world.EnvironmentFile(function.SyncCustomData))
+	cmd := process(t.Context(), t, "sync", "apply", c.file, "--state", t.TempDir(),
+		"--env-file", world.EnvironmentFile(function.SyncCustomData))
 	cmd.Env = append(cmd.Env, "LOGTO_BUDGET=300/s")
 	stdout, terminal := onTerminal(t, cmd)
 	if !drawn.MatchString(terminal) {
@@ -133,7 +134,8 @@ func TestWithJSONOrInAPipeThereIsNoBar(t *testing.T) {
 		world := newWorld(t, t.TempDir(), nil)
 		c.join(world)
 		world.Tenant.Inject(logtotest.Fault{Route: patchRoute, Times: -1, Latency: 20 * time.Millisecond})
-		cmd := process(t.Context(), t, "sync", "apply", c.file, flag, "--state", t.TempDir(), "--env-file", world.EnvironmentFile(function.SyncCustomData))
+		cmd := process(t.Context(), t, "sync", "apply", c.file, flag, "--state", t.TempDir(),
+			"--env-file", world.EnvironmentFile(function.SyncCustomData))
 		shown := ""
 		if flag == "--json" {
 			_, shown = onTerminal(t, cmd)

@@ -86,6 +86,8 @@
 // looking at the rows that are done (less than a second for a million of them). All attempts read the same version of the file.
 // If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 16 MB of rows.
 //
+// Config.Progress is told how far a run is.
+//
 // A write that got no answer, 429 or 5xx is held against its row only once a later write went through: until then it may be that
 // the tenant is down, and after eight such writes the run fails, to go on there another time.
 //

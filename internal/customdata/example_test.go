@@ -89,3 +89,30 @@ func ExampleJob_csv() {
 	// line 4 rejected: column "visits:int": not a whole number as JSON writes it, such as -12
 	// map[address:map[city:Oslo] plan:gold vip:true visits:7]
 }
+
+// A host can show how far a run is.
+func ExampleConfig_progress() {
+	tenant, err := logtotest.Start(logtotest.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tenant.Close()
+	tenant.AddUser(logtotest.User{ID: "ann", Username: "ann"})
+
+	handler := jobs.Handler(customdata.Job(customdata.Config{
+		Files: files.New(nil),
+		Client: func(context.Context) (*logto.Client, error) {
+			return logto.NewClient(logto.Config{Endpoint: tenant.URL, HTTPClient: tenant.ManagementClient()})
+		},
+		Progress: func(p customdata.Progress) {
+			fmt.Printf("%s: %d rows, %d changed, %d of %d bytes\n", p.Doing, p.Rows, p.Changed, p.Done, p.Size)
+		},
+	}), jobs.Config{Log: io.Discard})
+	if _, err := handler.Invoke(context.Background(), []byte(`{"source": "testdata/users.csv"}`)); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// sync: 0 rows, 0 changed, 0 of 124 bytes
+	// sync: 3 rows, 1 changed, 124 of 124 bytes
+}

@@ -28,7 +28,11 @@ func TestProgressEndsWithAllThatThereIsToDo(t *testing.T) {
 		s.users(300, object{"trial": true})
 		report := s.sync(object{"source": s.file(source.name, source.text)})
 		size := int64(len(text))
-		want := customdata.Progress{Doing: customdata.ActionSync, Rows: report.Counts["rows"], Changed: report.Counts["changed"], Done: size, Size: size}
+		want := customdata.Progress{
+			Doing: customdata.ActionSync,
+			Rows:  report.Counts["rows"], Changed: report.Counts["changed"],
+			Done: size, Size: size,
+		}
 		if last := told[len(told)-1]; last != want {
 			t.Errorf("%s: at the end %+v, want %+v", source.name, last, want)
 		}
