@@ -192,7 +192,7 @@ func TestDeployedBackfillContinuesARunThatIsUnfinished(t *testing.T) {
 	s := shared.stack
 	s.showLog(t, function.SyncCustomData)
 	s.withTimeout(t, function.SyncCustomData, 5)
-	s.slowly(t, 40*time.Millisecond)
+	s.slowly(t, 160*time.Millisecond)
 	// daily-orders is done in one go, so it is the machine's definition with the role of the one that may invoke another job.
 	describe := func(name string) *sfn.DescribeStateMachineOutput {
 		out, err := s.sfn.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{

@@ -271,7 +271,7 @@ func TestDeployedRunThatIsTooLongIsContinuedByTheStateMachine(t *testing.T) {
 	s := shared.stack
 	s.showLog(t, function.SyncCustomData)
 	s.withTimeout(t, function.SyncCustomData, 5)
-	s.slowly(t, 40*time.Millisecond)
+	s.slowly(t, 160*time.Millisecond)
 	const n, asOf = 500, "2001-01-01"
 	before := s.tenant.Requests(patch)
 	text, emails := s.rows(t, n, asOf)

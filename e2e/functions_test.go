@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -249,6 +250,8 @@ func TestLogHasTheReportAndNoSecret(t *testing.T) {
 	w := newWorld(t, "log")
 	sync := startFunction(t, function.SyncCustomData, w.environment(function.SyncCustomData))
 	r := report(t, sync, []byte(`{"rows":[{"primaryEmail":"`+w.orders[0].CustomerEmail+`","customData":{"plan":"pro"}}]}`))
+	// It may come after the answer.
+	eventually(t, 10*time.Second, "the report in the log", func() bool { return strings.Contains(sync.Log(), `"msg":"report"`) })
 	if n := strings.Count(sync.Log(), `"msg":"report"`); n != 1 || !strings.Contains(sync.Log(), r.RunID) {
 		t.Errorf("the log has the report %d times, want once:\n%s", n, sync.Log())
 	}

@@ -146,7 +146,7 @@ func (s *stack) exerciseOrders(t *testing.T, round int) string {
 // exerciseSync has sync-custom-data do a file with a bad row, longer than two invocations, so that it is continued twice.
 func (s *stack) exerciseSync(t *testing.T, round int) string {
 	s.withTimeout(t, function.SyncCustomData, 5)
-	s.slowly(t, 40*time.Millisecond)
+	s.slowly(t, 160*time.Millisecond)
 	text, _ := s.rows(t, 700, fmt.Sprintf("2002-01-01T00:00:%02d", round))
 	key := fmt.Sprintf("customers/round-%d.jsonl", round)
 	s.put(t, key, `{"bad":"row"}`+"\n"+text)

@@ -104,7 +104,7 @@ func (o *outage) run(ctx context.Context, built emulator.Built) (err error) {
 // writeFile puts a file into the bucket and waits until half of it is written.
 func (o *outage) writeFile(ctx context.Context) error {
 	s := o.stack
-	s.tenant.Inject(logtotest.Fault{Route: patch, Times: -1, Latency: 20 * time.Millisecond})
+	s.tenant.Inject(logtotest.Fault{Route: patch, Times: -1, Latency: 80 * time.Millisecond})
 	var lines strings.Builder
 	seen := map[string]bool{}
 	for _, order := range s.orders {
