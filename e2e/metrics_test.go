@@ -12,6 +12,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 const namespace = "m2mjobs"
@@ -154,6 +155,16 @@ func TestDeployedFunctionsWriteTheMetricsOfTheAlarmsAndTheDashboard(t *testing.T
 	}
 	s.report(t, function.SyncCustomData, fmt.Appendf(nil, `{"newer":"metrics.asOf","rows":[{"primaryEmail":%q,"customData":{"metrics":{"asOf":"1"}}}]}`,
 		s.orders[50].CustomerEmail))
+	// A repair that can look at the logs, and so gets a token. Who comes after has a secret of their own to be read.
+	hook := s.tenant.AddHook("http://127.0.0.1:1", logtotest.UserDeleted)
+	if err := s.putSecret(t.Context(), stackName+"/signing-key", map[string]string{"signingKey": hook.SigningKey, "hookId": hook.ID}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := shared.aws.KillFunction(*s.name(webhook)); err != nil {
+			t.Error(err)
+		}
+	})
 	s.invoke(t, webhook, []byte(`{"dryRun":true}`)) // whatever comes of it, it is counted
 
 	all := map[string]bool{}
