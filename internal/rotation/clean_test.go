@@ -278,7 +278,7 @@ func TestAnyOrderOfRotationsDeathsAndDaysKeepsTheSecretInUse(t *testing.T) {
 	t.Logf("seed %d", seed)
 	inWorld(t, func(w *world) {
 		load := w.load()
-		for range 60 {
+		for range 30 {
 			l := &life{dieAt: random.IntN(40), after: random.IntN(2) == 0}
 			load.watch(l)
 			err := processes[random.IntN(2)].run(w, l, versionOf(random))
