@@ -12,6 +12,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
@@ -166,9 +167,10 @@ func TestDeployedFunctionsWriteTheMetricsOfTheAlarmsAndTheDashboard(t *testing.T
 		}
 	})
 	s.invoke(t, webhook, []byte(`{"dryRun":true}`)) // whatever comes of it, it is counted
+	s.invoke(t, rotation.Name, []byte(`{"dryRun":true}`))
 
 	all := map[string]bool{}
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook, rotation.Name} {
 		maps.Copy(all, written(t, s.log(t, job)))
 	}
 	looked := lookedAt(t)

@@ -95,7 +95,7 @@ func deploy(ctx context.Context, in *emulator.AWS, built emulator.Built, called 
 	if s.outputs, err = in.Outputs(ctx, called); err != nil {
 		return s, err
 	}
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook, rotation.Name} {
 		err = errors.Join(err, s.putApp(ctx, called+"/"+job, s.apps[job]))
 	}
 	return s, err
