@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
@@ -73,6 +74,30 @@ func TestInterruptedRunFinishesItsWritesAndSavesThem(t *testing.T) {
 	again := s.sync(params)
 	if again.Attempt != 2 || again.Counts["changed"]+again.Counts["unchanged"] != 200 || s.tenant.Requests(merge) != 200 {
 		t.Errorf("attempt %d, counts %v, %d writes: some were cut off and done again", again.Attempt, again.Counts, s.tenant.Requests(merge))
+	}
+}
+
+func TestInterruptedRunRejectsNoRowWhoseWriteFailedThen(t *testing.T) {
+	s := newStage(t)
+	s.users(200, nil)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	s.onWrites(func(n int) {
+		if n == 50 {
+			s.tenant.Inject(logtotest.Fault{Route: merge, Times: 5, Status: http.StatusServiceUnavailable})
+			interrupt()
+		}
+	})
+	params := rows(each(200, `{"id":"%s","customData":{"a":1}}`)...)
+	report, err := s.invoke(ctx, params)
+	if !errors.Is(err, context.Canceled) || report.Rejected != nil {
+		t.Fatalf("error %v, rejected %+v", err, report.Rejected)
+	}
+	s.before = nil
+	s.tenant.ClearFaults()
+	again := s.sync(params)
+	if c := again.Counts; c["changed"]+c["unchanged"] != 200 || c["rejected"] != 0 {
+		t.Errorf("counts %v", c)
 	}
 }
 
