@@ -67,7 +67,8 @@ func (s *Sorter) Chunk(w io.Writer) error {
 	var head []byte
 	for _, r := range s.records {
 		head = binary.AppendUvarint(binary.AppendUvarint(head[:0], uint64(r.key-r.begin)), uint64(r.end-r.key))
-		if _, err := packed.Write(head); err == nil {
+		_, err := packed.Write(head)
+		if err == nil {
 			_, err = packed.Write(s.bytes[r.begin:r.end])
 		}
 		if err != nil {
