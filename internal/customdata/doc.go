@@ -26,7 +26,7 @@
 // by one request for each kind of key), writes those before (only the top-level keys that differ, as Logto would store them; up to
 // 16 users side by side), and settles what is done. A key of the custom data is always written whole: Logto merges the top level
 // alone. Rows of one user take effect in the file's order, also where one names it by id and another by e-mail address. A write
-// that is slow holds up its own user, and others only after 1,600 rows or 8 MB of them, which is what may be under way.
+// that is slow holds up its own user, and others only after 2,400 rows or 8 MB of them, which is what may be under way.
 //
 // Every row ends in one count:
 //

@@ -76,11 +76,11 @@ type Config struct {
 	Progress func(Progress)
 	// Writers is how many users are written at the same time at most. Zero: 16.
 	Writers int
-	// Lookups is how many requests for users may be under way at the same time. Zero: 3.
+	// Lookups is how many requests for users may be under way at the same time. Zero: 6.
 	Lookups int
 }
 
-func (c Config) lookups() int { return cmp.Or(c.Lookups, 3) }
+func (c Config) lookups() int { return cmp.Or(c.Lookups, 6) }
 
 func (c Config) writers() int { return cmp.Or(c.Writers, 16) }
 

@@ -20,7 +20,7 @@ const (
 	maxBatchBytes = 4 << 20
 	// window is how many batches may be under way: while a slow row is waited for, those after it go on. It is also what a run
 	// that was killed looks up again.
-	window = 16
+	window = 24
 	// windowBytes of rows may be under way, so that memory has a bound whatever their size.
 	windowBytes = 8 << 20
 )

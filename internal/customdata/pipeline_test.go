@@ -14,7 +14,7 @@ import (
 
 func TestSlowRowHoldsNobodyUpAndWhatIsUnderWayHasABound(t *testing.T) {
 	s := newStage(t)
-	const users, meanwhile, window = 3000, 1000, 1600
+	const users, meanwhile, window = 4000, 1000, 2400
 	s.users(users, nil)
 	var mu sync.Mutex
 	writes, searches, all := 0, 0, make(chan struct{})
