@@ -122,6 +122,7 @@ type outcome struct {
 	cpu      time.Duration // of the process, in user and system mode
 	requests int           // as the tenant counted them, refused ones too
 	changed  int           // users
+	peak     int64         // bytes of memory that the process held at most
 }
 
 // run has a contender sync the rows against a new tenant.
@@ -142,10 +143,14 @@ func (s *syncs) run(ctx context.Context, c contender, rows string, tenant ...str
 		return o, err
 	}
 	began := time.Now()
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
+		return o, err
+	}
+	peak := watchMemory(cmd.Process.Pid)
+	err = cmd.Wait()
+	if o.took, o.peak = time.Since(began), peak(); err != nil {
 		return o, fmt.Errorf("%s: %w\n%s", c.name, err, tail(output.Bytes()))
 	}
-	o.took = time.Since(began)
 	o.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	answer, err := t.ask("counts")
 	if err != nil {

@@ -32,7 +32,19 @@ func syncPlan(ctx context.Context, s *syncs) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
+	whole, err := s.run(ctx, s.ours, rows, usersFlag(users))
+	if err != nil {
+		return nil, err
+	}
 	if rows, err = s.rows(logto.ByEmail, some, 0); err != nil {
+		return nil, err
+	}
+	partly, err := s.run(ctx, s.plan, rows, usersFlag(some))
+	if err != nil {
+		return nil, err
+	}
+	part, err := s.run(ctx, s.ours, rows, usersFlag(some))
+	if err != nil {
 		return nil, err
 	}
 	planned, profile, err := s.here(ctx, rows, some, customdata.ActionPlan)
@@ -51,6 +63,10 @@ func syncPlan(ctx context.Context, s *syncs) ([]result, error) {
 	plan.detail = profile
 	return []result{
 		plan,
+		atMost(fmt.Sprintf("  peak memory (%.1f MB for %d rows)", float64(partly.peak)/megabyte, some), "%.1f MB", 64, float64(o.peak)/megabyte),
+		atMost("  beside that for a tenth of the rows", "%.2fx", 1.1, float64(o.peak)/float64(partly.peak)),
+		atMost(fmt.Sprintf("a sync of them: peak memory (%.1f MB for %d rows)", float64(part.peak)/megabyte, some), "%.1f MB", 64, float64(whole.peak)/megabyte),
+		atMost("  beside that for a tenth of the rows", "%.2fx", 1.1, float64(whole.peak)/float64(part.peak)),
 		stated("allocations a row that changes nothing", "%.1f", planned),
 		stated("allocations a row that changes its user", "%.1f", written),
 	}, nil
