@@ -50,6 +50,7 @@ func TestEachSampleEventIsTaken(t *testing.T) {
 		"daily-orders/by-hand":               "done map[customers:58 orders:60 pages:2]",
 		"daily-orders/continuation":          noSuchRun,
 		"daily-orders/schedule":              "done map[customers:58 orders:60 pages:2]",
+		"daily-orders/step-functions":        "items done done",
 		"sync-custom-data/continuation":      noSuchRun,
 		"sync-custom-data/dry-run":           "done map[missing:0 rejected:0 rows:1 stale:0 unchanged:0 wouldChange:1]",
 		"sync-custom-data/file":              "done map[changed:58 missing:0 rejected:0 rows:58 stale:0 unchanged:0]",

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
@@ -194,6 +197,105 @@ func TestItemsForWhichNoTimeIsLeftFail(t *testing.T) {
 			t.Fatalf("%v, %d ran", err, ran)
 		}
 		contains(t, err.Error(), "failed 1", "not begun")
+	})
+}
+
+// slotBatch is a batch of a schedule's slots on consecutive days.
+func slotBatch(t *testing.T, dates ...string) []byte {
+	t.Helper()
+	var batch struct{ Items []jobs.ScheduleInput }
+	for i, date := range dates {
+		batch.Items = append(batch.Items, jobs.ScheduleInput{
+			Schedule: "nightly", Time: time.Date(1997, 3, 1+i, 3, 0, 0, 0, time.UTC), Overlap: jobs.OverlapAllow,
+			Params: json.RawMessage(fmt.Sprintf(`{"date":%q}`, date)),
+		})
+	}
+	data, err := json.Marshal(batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// batchReports invokes with a batch that must be answered by reports.
+func batchReports(t *testing.T, ctx context.Context, h lambda.Handler, payload []byte) (reports []jobs.Report, outcomes string) {
+	t.Helper()
+	answer, err := h.Invoke(ctx, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(answer, &reports); err != nil {
+		t.Fatalf("%v: %s", err, answer)
+	}
+	for i, r := range reports {
+		outcomes += strings.Repeat(" ", min(i, 1)) + string(r.Outcome)
+	}
+	return reports, outcomes
+}
+
+func TestSlotsInABatchAreThoseOfTheScheduleAndFailByThemselves(t *testing.T) {
+	var ran []string
+	h := jobs.Handler(failing(&ran), jobs.Config{Log: io.Discard})
+	alone := mustInvoke(t, t.Context(), h, `{"m2mjobs":{"schedule":"nightly","time":"1997-03-01T03:00:00Z","params":{"date":"a"}}}`)
+	reports, outcomes := batchReports(t, t.Context(), h, slotBatch(t, "a", "bad", "c"))
+	if outcomes != "duplicate failed done" || !slices.Equal(ran, []string{"a", "c"}) {
+		t.Errorf("outcomes are %s, ran %v", outcomes, ran)
+	}
+	if reports[0].RunID != alone.RunID || reports[2].Slot != "local/echo/nightly/1997-03-03T03:00:00Z" {
+		t.Errorf("slots are not the schedule's: %+v", reports)
+	}
+	contains(t, reports[1].Error, errBroken.Error())
+
+	// What is no slot fails the batch as any item does.
+	_, err := h.Invoke(t.Context(), []byte(`{"Items":[{"m2mjobs":{"schedule":"nightly"}},{"date":"d"}]}`))
+	if err == nil {
+		t.Fatal("passed")
+	}
+	contains(t, err.Error(), "of 2 items (from 0) failed 0", "Items[0]", "time is missing")
+	// What all items share is for params, so an envelope beside it is refused.
+	if _, err = h.Invoke(t.Context(), []byte(`{"BatchInput":{"date":"x"},"Items":[{"m2mjobs":{"schedule":"nightly","time":"1997-03-09T03:00:00Z"}}]}`)); err == nil {
+		t.Error("an envelope took what is for params")
+	}
+}
+
+func TestSlotsInABatchForWhichNoTimeIsLeftAreSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := map[string]time.Duration{"short": time.Second, "long": 10 * time.Second, "whole": 18500 * time.Millisecond}
+		h := jobs.Handler(echo(func(ctx context.Context, run *jobs.Run[echoParams]) error {
+			select {
+			case <-time.After(takes[run.Params.Date]):
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}), jobs.Config{Log: io.Discard})
+		round := func(payload []byte) ([]jobs.Report, string) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			return batchReports(t, ctx, h, payload)
+		}
+		// The third is not begun: it would be cut off if it took as long as the second.
+		batch := slotBatch(t, "short", "long", "long", "short")
+		reports, outcomes := round(batch)
+		if outcomes != "done done unfinished unfinished" || reports[2].RunID != "" {
+			t.Fatalf("%s, %+v", outcomes, reports)
+		}
+		if _, outcomes = round(batch); outcomes != "duplicate duplicate done unfinished" {
+			t.Error(outcomes)
+		}
+		// Cut off because of the one before, which is no fault of its own.
+		rerun := bytes.ReplaceAll(slotBatch(t, "short", "whole"), []byte("nightly"), []byte("hourly"))
+		reports, outcomes = round(rerun)
+		if outcomes != "done unfinished" {
+			t.Fatalf("%s, %+v", outcomes, reports)
+		}
+		again, err := json.Marshal(map[string]any{"Items": []any{jobs.Continuation{Job: "echo", Slot: reports[1].Slot, RunID: reports[1].RunID}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, outcomes = round(again); outcomes != "done" {
+			t.Error(outcomes)
+		}
 	})
 }
 

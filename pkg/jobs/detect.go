@@ -37,6 +37,7 @@ type entry struct {
 	timeZone   string
 	overlap    Overlap // instead of the job's
 	rerun      bool    // also if it is done or cancelled
+	inBatch    bool    // a slot among the items of a batch: its report says how it ended, not the batch's error
 }
 
 const accepted = "accepted are an EventBridge Scheduler input ({\"m2mjobs\": {\"schedule\": …}}), an EventBridge event, " +
@@ -147,7 +148,7 @@ func message(body string, now time.Time) (Trigger, error) {
 }
 
 // items reads the input that a Map state with an ItemBatcher makes. What its BatchInput has and an item has not is
-// put into the item: it is there for what all items share.
+// put into the item: it is there for what all items share. An item that is an envelope stands for itself.
 func items(raw, shared json.RawMessage, now time.Time) (invocation, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
@@ -164,6 +165,10 @@ func items(raw, shared json.RawMessage, now time.Time) (invocation, error) {
 	for i, item := range list {
 		t := Trigger{Kind: Item, Time: now}
 		fields, err := members(item)
+		if err == nil && len(fields) == 1 && has(fields, envelopeKey) && len(common) == 0 {
+			inv.entries[i] = slotItem(fields[envelopeKey], i, now)
+			continue
+		}
 		if err == nil {
 			whole := maps.Clone(common)
 			maps.Copy(whole, fields)
@@ -177,6 +182,16 @@ func items(raw, shared json.RawMessage, now time.Time) (invocation, error) {
 		inv.entries[i] = entry{trigger: t, err: err}
 	}
 	return inv, nil
+}
+
+// slotItem reads an item that is a schedule's envelope, or a continuation.
+func slotItem(raw json.RawMessage, i int, now time.Time) entry {
+	inv, err := control(raw, now)
+	if err != nil {
+		return entry{trigger: Trigger{Kind: Item, Time: now}, err: fmt.Errorf("Items[%d]: %w", i, err)}
+	}
+	inv.entries[0].inBatch = true
+	return inv.entries[0]
 }
 
 // event reads an EventBridge event, of which a scheduled rule's is one.

@@ -58,7 +58,10 @@
 //     into the queue (what it says of itself stays in the [Trigger]). The answer names the messages that failed; the
 //     others are done. Turn ReportBatchItemFailures on.
 //   - A Step Functions batch ({"Items": […]}, and what all items share in "BatchInput"): each item is params. The answer
-//     is an array of reports; if an item failed, an error that says which. A single item is params by hand.
+//     is an array of reports; if an item failed, an error that says which. A single item is params by hand. Without a
+//     BatchInput an item may also be a slot: a schedule's envelope as above, or a [Continuation]. Then its report alone says
+//     how it ended, because the slots beside it did not fail. One for which the others left no time is "unfinished", and is
+//     to be continued; if it was not begun it has no run id, and is to be sent again.
 //   - Any other object: params by hand. Nothing, and null, are {}.
 //   - A [Continuation].
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -134,6 +135,37 @@ func ExampleHandler_queue() {
 	fmt.Println(string(answer), err)
 	// Output:
 	// {"batchItemFailures":[{"itemIdentifier":"bad"}]} <nil>
+}
+
+// A Map state with an ItemBatcher gives slots of a schedule to the handler, several at a time.
+func ExampleHandler_batch() {
+	handler := jobs.Handler(jobs.Job[dayParams]{
+		Name: "daily-orders",
+		Run: func(_ context.Context, run *jobs.Run[dayParams]) error {
+			if run.Trigger.Time.Day() == 24 {
+				return errors.New("the shop is closed")
+			}
+			return nil
+		},
+	}, jobs.Config{Log: io.Discard})
+	answer, err := handler.Invoke(context.Background(), []byte(`{"Items": [
+		{"m2mjobs": {"schedule": "nightly", "time": "2026-11-23T03:00:00Z"}},
+		{"m2mjobs": {"schedule": "nightly", "time": "2026-11-24T03:00:00Z"}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var reports []jobs.Report
+	if err := json.Unmarshal(answer, &reports); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, r := range reports {
+		fmt.Println(r.Trigger.Time.Format(time.DateOnly), r.Outcome, strconv.Quote(r.Error))
+	}
+	// Output:
+	// 2026-11-23 done ""
+	// 2026-11-24 failed "the shop is closed"
 }
 
 // A backfill finds out what ran before it starts the rest.

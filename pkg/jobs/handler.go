@@ -16,8 +16,8 @@ import (
 )
 
 // Handler returns the Lambda handler of a job. Its Invoke answers the Report as JSON ({"batchItemFailures"} for a
-// queue's batch, an array of Reports for a Step Functions batch), together with an error if the run failed: Lambda
-// then sees the error, and the command shows both. The error of a run matches what the job returned. If job or config
+// queue's batch, an array of Reports for a Step Functions batch), together with an error if the run failed (of a batch's
+// slots their reports alone say so): Lambda then sees the error, and the command shows both. The error of a run matches what the job returned. If job or config
 // are wrong, every Invoke returns an error that says all that is.
 //
 // The handler may be used by several goroutines, but Config.Usage then counts what all of them use.
@@ -161,11 +161,26 @@ func (h *handler[P]) items(ctx context.Context, c *call, entries []entry) ([]byt
 	reports := make([]Report, 0, len(entries))
 	var failed []string
 	var first error
+	var longest time.Duration
 	for i, e := range entries {
-		if e.err == nil && c.left(h.config.Now()) <= 0 {
+		began := h.config.Now()
+		left := c.left(began)
+		if e.inBatch && i > 0 && left <= longest {
+			reports = append(reports, Report{Job: h.job.Name, Trigger: e.trigger, Outcome: OutcomeUnfinished, Error: "not begun: send it again"})
+			continue
+		}
+		if e.err == nil && left <= 0 {
 			e.err = errors.New("not begun: the items before it used up the time; make the batch smaller or the timeout longer")
 		}
 		report, err := h.run(ctx, c, e)
+		longest = max(longest, h.config.Now().Sub(began))
+		if e.inBatch && report.Error != "" {
+			// What becomes of a slot its report says, and the store. The slots beside one that failed are done.
+			if i > 0 && errors.Is(err, errHardStop) {
+				report.Outcome = OutcomeUnfinished // it has not had an invocation's whole time yet
+			}
+			err = nil
+		}
 		reports = append(reports, report)
 		if err == nil {
 			continue
