@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -78,5 +79,28 @@ func TestFilesOfAnySizeAreWrittenListedReadFromAnywhereAndRemovedInS3(t *testing
 	}
 	if left, err := f.List(t.Context(), "s3://large-files", ""); err != nil || len(left) > 0 {
 		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+func TestAnUploadThatIsGivenUpNeedsItsOwnPermission(t *testing.T) {
+	newBucket(t, "given-up")
+	giveUp := func(user string, actions string) error {
+		key := newUser(t, user, `{"Effect":"Allow","Action":[`+actions+`],"Resource":"arn:aws:s3:::given-up/plans/*"}`)
+		client := s3.NewFromConfig(awsConfig(t, key))
+		f := files.New(func(context.Context) (files.S3, error) { return client, nil })
+		w, err := f.Create(t.Context(), "s3://given-up", "plans/run.plan")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, 6<<20)); err != nil {
+			t.Fatal(err)
+		}
+		return w.Abort()
+	}
+	if err := giveUp("given-up-without", `"s3:PutObject"`); err == nil || !strings.Contains(err.Error(), "s3:AbortMultipartUpload") {
+		t.Errorf("without the permission: %v", err)
+	}
+	if err := giveUp("given-up-with", `"s3:PutObject","s3:AbortMultipartUpload"`); err != nil {
+		t.Error(err)
 	}
 }

@@ -31,6 +31,7 @@ var wildcards = map[string]string{
 	"SyncCustomDataRole KeepWhatWasThere ${Bucket.Arn}/undo/*":                                                                                "files by the run's id",
 	"SyncCustomDataRole ReadRows ${Bucket.Arn}/plans/*":                                                                                       "files by the run's id",
 	"SyncCustomDataRole ReadRows ${Bucket.Arn}/undo/*":                                                                                        "files by the run's id",
+	"SyncCustomDataRole DropPlans ${Bucket.Arn}/plans/*":                                                                                      "the same",
 	"SyncCustomDataRole KeepPlans ${Bucket.Arn}/plans/*":                                                                                      "files by the run's id",
 	"SyncCustomDataRole LookAtContinued arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-continue:*": "executions by the run's id",
 	"BucketPolicy OnlyOverTLS s3:*":                                                                                                           "it denies",
