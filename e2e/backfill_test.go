@@ -213,7 +213,7 @@ func TestDeployedBackfillContinuesARunThatIsUnfinished(t *testing.T) {
 	before := s.tenant.Requests(patch)
 	text, emails := s.rows(t, n, asOf)
 	s.put(t, "customers/backfill.jsonl", text)
-	input, err := json.Marshal(stacks.Backfill{Job: function.SyncCustomData, Concurrency: 1, Slots: []jobs.ScheduleInput{{
+	input, err := json.Marshal(stacks.Backfill{Job: function.SyncCustomData, Concurrency: 1, Batch: 10, Slots: []jobs.ScheduleInput{{
 		Schedule: "backfill", Time: time.Date(2000, 12, 1, 0, 0, 0, 0, time.UTC), Overlap: jobs.OverlapAllow,
 		Params: json.RawMessage(`{"source":"s3://` + s.outputs["BucketName"] + `/customers/backfill.jsonl"}`),
 	}}})

@@ -34,6 +34,8 @@ var wildcards = map[string]string{
 	"SyncCustomDataRole DropPlans ${Bucket.Arn}/plans/*":                                                                                      "the same",
 	"SyncCustomDataRole KeepPlans ${Bucket.Arn}/plans/*":                                                                                      "files by the run's id",
 	"SyncCustomDataRole LookAtContinued arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-continue:*": "executions by the run's id",
+	"BackfillRole FollowBatches arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-backfill:*":         "executions by a name with the time, as AWS's guide has it for a Distributed Map",
+	"BackfillRole FollowBatches arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-backfill/slots:*":   "child executions by a random name",
 	"BucketPolicy OnlyOverTLS s3:*":                                                                                                           "it denies",
 	"BucketPolicy OnlyOverTLS ${Bucket.Arn}/*":                                                                                                "it denies",
 	"BucketPolicy OnlyOverTLS principal *":                                                                                                    "it denies",

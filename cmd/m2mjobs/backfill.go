@@ -26,7 +26,8 @@ type backfillJob struct {
 	Job         string `arg:"" help:"The job. On this machine daily-orders; with --remote any that has a schedule."`
 	From        string `required:"" placeholder:"DAY" help:"The first day whose work is to be done, as 1997-03-01."`
 	To          string `required:"" placeholder:"DAY" help:"The last day, included."`
-	Concurrency int    `default:"1" placeholder:"N" help:"How many slots at a time, at most 40. Default: 1"`
+	Concurrency int    `default:"1" placeholder:"N" help:"How many slots at a time, with --remote how many batches; at most 1,000. Default: 1"`
+	Batch       int    `default:"10" placeholder:"N" help:"With --remote: how many slots an invocation is given, at most 25. Default: 10"`
 	Rerun       bool   `help:"Also run slots that are done or were cancelled, anew."`
 	DryRun      bool   `help:"List the slots, and run none."`
 	Remote      bool   `help:"On AWS, by the stack's own function, as an execution of its state machine."`
@@ -52,7 +53,8 @@ its slots are scheduled, in the schedule's time zone. What is going to be run is
   m2mjobs backfill daily-orders --from 1997-03-01 --to 1997-03-31 --env-file my.env --concurrency 4
   m2mjobs backfill daily-orders --from 1997-03-01 --to 1997-03-31 --remote --stack m2mjobs
 
-Variables are those of m2mjobs invoke. An execution on AWS takes 1,000 slots at most.
+Variables are those of m2mjobs invoke. An execution on AWS takes 1,000 slots at most: an invocation is given --batch of
+them, one after another, and --concurrency of these batches run at a time.
 
 Exit codes: 0 all are done; 1 some are not; 2 wrong flags or variables, before anything runs; 3 all are done, with rows
 that were not used.`
@@ -72,6 +74,9 @@ func (c *backfillJob) Run(ctx context.Context, io stdio) error {
 func (c *backfillJob) check() error {
 	if c.Concurrency < 1 || c.Concurrency > stack.MaxConcurrency {
 		return usage(fmt.Errorf("--concurrency %d: want 1 to %d", c.Concurrency, stack.MaxConcurrency))
+	}
+	if c.Batch < 1 || c.Batch > stack.MaxBatch {
+		return usage(fmt.Errorf("--batch %d: want 1 to %d", c.Batch, stack.MaxBatch))
 	}
 	switch {
 	case c.Remote && (c.EnvFile != "" || c.Expression != "" || c.Logs):

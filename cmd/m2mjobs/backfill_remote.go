@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func (c *backfillJob) remote(ctx context.Context, io stdio) error {
 	} else if paused {
 		return fmt.Errorf("the job is paused: m2mjobs resume %s --stack %s", c.Job, s.Name)
 	}
-	work := stack.Backfill{Job: c.Job, Concurrency: c.Concurrency}
+	work := stack.Backfill{Job: c.Job, Concurrency: c.Concurrency, Batch: c.Batch}
 	for _, slot := range plan.Slots {
 		work.Slots = append(work.Slots, c.input(schedule.Name, slot, schedule.Params))
 	}
@@ -101,21 +102,23 @@ func (c *backfillJob) progress(ctx context.Context, w io.Writer, s *stack.Stack,
 	}
 }
 
-// ended is what became of the slots, with the reasons from their runs' reports.
+// ended is what became of the slots, with the reasons from their runs' reports. A slot of which the execution knows nothing, or
+// only that its invocation failed, is looked up in the store.
 func (c *backfillJob) ended(ctx context.Context, s *stack.Stack, schedule stack.Schedule, plan backfill.Plan, results []stack.SlotResult) ([]backfill.Ended, error) {
-	days := map[int64]backfill.Slot{}
-	for _, slot := range plan.Slots {
-		days[slot.Time.Unix()] = slot
+	came := map[int64]stack.SlotResult{}
+	for _, r := range results {
+		came[r.Time.Unix()] = r
 	}
 	var all []backfill.Ended
 	var unread error
-	for _, r := range results {
-		e := backfill.Ended{Slot: days[r.Time.Unix()], Outcome: r.Outcome, Rejected: r.Rejected}
-		if e.Outcome == jobs.OutcomeFailed {
-			reason, err := s.Reason(ctx, s.Slot(c.Job, c.input(schedule.Name, e.Slot, nil)))
+	for _, slot := range plan.Slots {
+		r, known := came[slot.Time.Unix()]
+		e := backfill.Ended{Slot: slot, Outcome: r.Outcome, Rejected: r.Rejected}
+		if !known || e.Outcome == jobs.OutcomeFailed {
+			done, reason, err := s.Became(ctx, s.Slot(c.Job, c.input(schedule.Name, slot, nil)))
 			unread = errors.Join(unread, err)
-			if e.Reason = reason; reason == "" {
-				e.Reason = r.Error
+			if e.Outcome, e.Reason = jobs.OutcomeFailed, cmp.Or(reason, r.Error); done {
+				e.Outcome, e.Reason = jobs.OutcomeDone, ""
 			}
 		}
 		all = append(all, e)

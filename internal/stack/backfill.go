@@ -15,12 +15,15 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
-// MaxSlots is how many slots an execution of the backfill's state machine may have: it may have 25,000 events, and a slot makes
-// some twelve.
+// MaxSlots is how many slots an execution of the backfill's state machine may have: what it ends with has its input and a result
+// for each, and may have 256 KB.
 const MaxSlots = 1000
 
-// MaxConcurrency is how many slots run at a time at most. A Map state of Step Functions runs no more.
-const MaxConcurrency = 40
+// MaxConcurrency is how many batches run at a time at most: as many as an account's functions unless it has asked for more.
+const MaxConcurrency = 1000
+
+// MaxBatch is how many slots an invocation is given at most: their reports together may have 256 KB.
+const MaxBatch = 25
 
 // maxInput is how many bytes an execution may begin with (Step Functions' quota).
 const maxInput = 256 * 1024
@@ -28,7 +31,8 @@ const maxInput = 256 * 1024
 // Backfill is what the state machine {stack}-backfill does.
 type Backfill struct {
 	Job         string               `json:"job"`
-	Concurrency int                  `json:"concurrency"` // slots at a time, at most MaxConcurrency
+	Concurrency int                  `json:"concurrency"` // batches at a time, at most MaxConcurrency
+	Batch       int                  `json:"batch"`       // slots an invocation, at most MaxBatch
 	Slots       []jobs.ScheduleInput `json:"slots"`       // at most MaxSlots
 }
 
@@ -135,18 +139,18 @@ func (s *Stack) results(ctx context.Context, client *sfn.Client, e *sfn.Describe
 		*e.ExecutionArn, e.Status, aws.ToString(e.Error), aws.ToString(e.Cause))
 }
 
-// Reason is why a slot's newest run is not done, by its report; empty if there is none.
-func (s *Stack) Reason(ctx context.Context, slot string) (string, error) {
+// Became is what the store has of a slot: whether it is done, and if not, why, by its newest run's report; empty if there is none.
+func (s *Stack) Became(ctx context.Context, slot string) (done bool, reason string, err error) {
 	record, err := s.Store().Get(ctx, slot)
-	if errors.Is(err, jobs.ErrNotFound) || err == nil && len(record.Report) == 0 {
-		return "", nil
+	if errors.Is(err, jobs.ErrNotFound) {
+		return false, "", nil
 	}
-	if err != nil {
-		return "", err
+	if err != nil || record.State == jobs.Done || len(record.Report) == 0 {
+		return record.State == jobs.Done, "", err
 	}
 	var report jobs.Report
 	if err := json.Unmarshal(record.Report, &report); err != nil {
-		return "", fmt.Errorf("the report of run %s cannot be read: %w", record.RunID, err)
+		return false, "", fmt.Errorf("the report of run %s cannot be read: %w", record.RunID, err)
 	}
-	return report.Error, nil
+	return false, report.Error, nil
 }
