@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/archtest":          {},
 	"internal/files":             {aws, smithy},
 	"internal/customdata":        {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", "internal/extsort", sync, "github.com/klauspost/compress/zstd"},
-	"internal/extsort":           {"github.com/klauspost/compress/zstd"},
+	"internal/extsort":           {"github.com/klauspost/compress/s2"},
 	"internal/orders":            {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", "internal/shop", sync, rate},
 	"internal/shop":              {"pkg/m2m", sync, rate},
 	"internal/shop/cdnow":        {"internal/shop"},

@@ -84,7 +84,7 @@
 // the rows under way to be looked up again, which then finds much of them unchanged. A checkpoint is the offset of a record's
 // end, and reading goes on from there; a compressed file can't be entered in the middle and is unpacked from its start, without
 // looking at the rows that are done (less than a second for a million of them). All attempts read the same version of the file.
-// If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 16 MB of rows.
+// If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 4 MB of rows.
 //
 // Config.Progress is told how far a run is.
 //

@@ -49,7 +49,7 @@ type planner struct {
 }
 
 // chunkBytes of rows are sorted at a time.
-const chunkBytes = 16 << 20
+const chunkBytes = 4 << 20
 
 // planned is a row as the planner keeps it, before a byte that says whether it changes its user by itself.
 type planned struct {
@@ -157,7 +157,7 @@ func (p *planner) flush(ctx context.Context) (err error) {
 }
 
 func (p *planner) chunk(n int) string {
-	return fmt.Sprintf("plans/%s.rows-%05d.zst", p.run.ID, n)
+	return fmt.Sprintf("plans/%s.rows-%05d.s2", p.run.ID, n)
 }
 
 // write merges the chunks and writes the plan.
