@@ -72,11 +72,15 @@ func (u *upload) send() error {
 // commit makes the object appear.
 func (u *upload) commit() error {
 	if u.id == nil {
-		_, err := u.client.PutObject(u.ctx, &s3.PutObjectInput{
+		out, err := u.client.PutObject(u.ctx, &s3.PutObjectInput{
 			Bucket: &u.loc.bucket, Key: &u.loc.key, Body: bytes.NewReader(u.part), ContentType: aws.String(contentType(u.loc.key)),
 		})
 		if err != nil {
 			return s3Error("writing", u.loc, "s3:PutObject", err)
+		}
+		if aws.ToString(out.ETag) == "" {
+			// The SDK takes any answer of 200 for a good one, also that of something between that knows nothing of S3.
+			return fmt.Errorf("writing %s: the answer has no ETag, so it is not S3's, and nothing may have been stored", u.loc)
 		}
 		return nil
 	}
