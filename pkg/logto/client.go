@@ -151,7 +151,10 @@ func (c *Client) read(req *http.Request, resp *http.Response, out any) error {
 	dec := json.NewDecoder(&boundedReader{r: resp.Body, left: maxAnswer})
 	dec.UseNumber()
 	if err := dec.Decode(out); err != nil {
-		return fmt.Errorf("%s: reading the answer (request id %s): %w", what, requestID(resp), noData(err))
+		if id := requestID(resp); id != "" {
+			what += " (request id " + id + ")"
+		}
+		return fmt.Errorf("%s: reading the answer: %w", what, noData(err))
 	}
 	return nil
 }

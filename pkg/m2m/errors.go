@@ -84,7 +84,10 @@ func (e *TokenError) Error() string {
 	if e.kind != nil {
 		fmt.Fprintf(&b, ": %v", e.kind)
 	}
-	fmt.Fprintf(&b, " (%d %s", e.Status, e.Code)
+	fmt.Fprintf(&b, " (%d", e.Status)
+	if e.Code != "" {
+		fmt.Fprintf(&b, " %s", e.Code)
+	}
 	if e.Description != "" {
 		fmt.Fprintf(&b, ": %s", e.Description)
 	}
