@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"pkg/m2m/secretsmanager":     {"pkg/m2m", aws, smithy},
 	"pkg/m2m/dynamodb":           {"pkg/m2m", aws, smithy},
 	"internal/archtest":          {},
+	"internal/faults":            {"pkg/m2m"},
 	"internal/files":             {aws, smithy},
 	"internal/customdata":        {"pkg/jobs", "pkg/logto", "pkg/m2m", "internal/files", "internal/extsort", sync, "github.com/klauspost/compress/zstd"},
 	"internal/extsort":           {"github.com/klauspost/compress/s2"},
@@ -62,7 +63,7 @@ var mayImport = map[string][]string{
 }
 
 // nobodyImports are the ends of the way of the data, and what only tests use.
-var nobodyImports = []string{"functions/", "cmd/", "e2e/", "internal/archtest"}
+var nobodyImports = []string{"functions/", "cmd/", "e2e/", "internal/archtest", "internal/faults"}
 
 // noneOfAWS are packages that must not bring in the AWS SDK, not even through others: who uses them outside AWS should
 // not have to build it.

@@ -48,6 +48,11 @@ func Open(ctx context.Context, name string) (*Stack, error) {
 	if loaded.Region == "" {
 		return nil, fmt.Errorf("stack %q: no region: set AWS_REGION, or AWS_PROFILE to a profile that has one", name)
 	}
+	return OpenWith(ctx, name, loaded)
+}
+
+// OpenWith is Open with a configuration of AWS that was loaded already.
+func OpenWith(ctx context.Context, name string, loaded aws.Config) (*Stack, error) {
 	s := &Stack{Name: name, Config: loaded, resources: map[string][]string{}}
 	pages := cloudformation.NewListStackResourcesPaginator(cloudformation.NewFromConfig(loaded),
 		&cloudformation.ListStackResourcesInput{StackName: &name})
