@@ -17,6 +17,9 @@ LAMBDA_ARCH_OF_x86_64 := x86_64
 
 # How long `make fuzz` spends on each fuzz target.
 FUZZTIME ?= 60s
+# How long `make soak` goes on (8h is as good), and how often it kills a sync besides.
+SOAK ?= 5m
+KILLS ?= 200
 # This machine's processor, for the emulator; where it listens; the shop that its functions call.
 HOST_ARCH = $(shell go env GOARCH)
 PORT ?= 4566
@@ -65,6 +68,13 @@ lint: $(STATICCHECK) .tools/sam/pin .tools/checkov/pin ## Formatting, go.mod, go
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s)
 	@sh tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: soak
+soak: ## Real jobs at work while all that they wait for breaks at random (SOAK=5m M2MJOBS_SEED=...), and KILLS=200 kills of a sync
+	@rm -f .tools/soak.log
+	@SOAK=$(SOAK) M2MJOBS_KILLS=$(KILLS) sh tools/gotest.sh .tools/soak.log -count=1 -timeout 0 -tags soak \
+		-run 'TestSoak|TestASyncKilledAtRandomPoints' ./cmd/m2mjobs
+	@sh tools/leaks.sh .tools/soak.log && grep -E 'M2MJOBS_SEED=|kills survived' .tools/soak.log
 
 .PHONY: bench
 bench: .tools/sam/pin .tools/ministack/pin .tools/logto-api/pin ## Measure tokens, functions and syncs beside what others use (ONLY=token, functions, sync)

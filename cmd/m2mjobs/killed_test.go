@@ -141,9 +141,9 @@ func (c crowd) undisturbed(t *testing.T) (state, keptBack []string, requests int
 	return c.state(world), kept(t, world, reportOf(t, cmd)), world.Tenant.Requests("")
 }
 
-// faults are scripted for every call: now and then one is refused, throttled, cut off before or after it took effect, or answered
+// goWrong scripts faults for every call: now and then one is refused, throttled, cut off before or after it took effect, or answered
 // slowly. A call that is repeated meets none again.
-func faults(world *demo.World) {
+func goWrong(world *demo.World) {
 	for _, route := range []string{"GET /api/users", "PATCH /api/users/{id}/custom-data", "PATCH /api/users/{id}", "GET /api/users/{id}"} {
 		for n := range 20 {
 			fault := logtotest.Fault{Route: route, After: 29}
@@ -173,7 +173,7 @@ func TestASyncKilledAtRandomPointsEndsAsOneThatWasNotDisturbed(t *testing.T) {
 		inject func(*demo.World)
 	}{
 		"nothing else goes wrong":            {5000, nil},
-		"every call goes wrong now and then": {2000, faults},
+		"every call goes wrong now and then": {2000, goWrong},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
