@@ -99,7 +99,8 @@ func outcome(t *testing.T, report jobs.Report, err error, attempts int64) string
 		return seen(t, err, attempts)
 	}
 	if report.Rejected != nil && len(report.Rejected.Some) > 0 {
-		return fmt.Sprintf("the run is done, with %d rows kept back: %s", report.Rejected.Rows, seen(t, errors.New(report.Rejected.Some[0].Reason), attempts))
+		reason := errors.New(report.Rejected.Some[0].Reason)
+		return fmt.Sprintf("the run is done, with %d rows kept back: %s", report.Rejected.Rows, seen(t, reason, attempts))
 	}
 	return seen(t, nil, attempts)
 }
@@ -107,8 +108,8 @@ func outcome(t *testing.T, report jobs.Report, err error, attempts int64) string
 func lookups() place {
 	return place{
 		name: "Logto's API, looking users up",
-		waits: "A run of `sync-custom-data` that reads 100 users with a request: 60 seconds an attempt, 4 attempts, never past the invocation's deadline, before " +
-			"which the run stops by itself.",
+		waits: "A run of `sync-custom-data` that reads 100 users with a request: 60 seconds an attempt, 4 attempts, never " +
+			"past the invocation's deadline, before which the run stops by itself.",
 		never: noThrottle,
 		try: func(t *testing.T, f faults.Fault) cell {
 			s := newSyncing(t)
@@ -130,7 +131,11 @@ func lookups() place {
 			if errAgain != nil || s.written() != 2 || again.Attempt != 2 {
 				t.Errorf("again: %d users written in attempt %d, %v", s.written(), again.Attempt, errAgain)
 			}
-			return cell{outcome(t, report, err, attempts), "where it was; no user is written", "the next attempt of the same run (Lambda's, or the same command) does all rows"}
+			return cell{
+				outcome(t, report, err, attempts),
+				"where it was; no user is written",
+				"the next attempt of the same run (Lambda's, or the same command) does all rows",
+			}
 		},
 	}
 }
@@ -157,9 +162,8 @@ func writes() place {
 				}
 				return cell{outcome(t, report, err, 0), "all", "it is done"}
 			}
-			tookEffect := s.written()
-			if (f == faults.Reset) != (tookEffect == 2) {
-				t.Errorf("%d users written", tookEffect)
+			if tookEffect(f) != (s.written() == 2) {
+				t.Errorf("%d users written", s.written())
 			}
 			mend(t, s.proxy)
 			c := cell{sees: outcome(t, report, err, writes)}
@@ -181,13 +185,16 @@ func writes() place {
 				c.kept = "where it was: the rows are not counted as done"
 				c.goesOn = "the next attempt of the same run writes them"
 			}
-			if f == faults.Reset {
+			if tookEffect(f) {
 				c.kept += "; the writes took effect, their answers were lost"
-				c.goesOn += ", and finds them unchanged"
+				c.goesOn = "the next attempt of the same run finds them unchanged"
 			}
 			again, errAgain := invoke(patience(t, "", 10*time.Second), t, s.handler, &s.log, event)
 			if errAgain != nil || s.written() != 2 || again.Rejected != nil {
 				t.Errorf("again: %d users written, %v, rejected %+v", s.written(), errAgain, again.Rejected)
+			}
+			if tookEffect(f) != (again.Counts["unchanged"] == 2) {
+				t.Errorf("again: %v", again.Counts)
 			}
 			return c
 		},
@@ -224,8 +231,9 @@ func rowsOf(t *testing.T, s *syncing, report jobs.Report) string {
 
 func ownAPI() place {
 	return place{
-		name:  "Own API",
-		waits: "A run of `daily-orders` that reads a day's orders: 60 seconds an attempt, 4 attempts, never past the invocation's deadline.",
+		name: "Own API",
+		waits: "A run of `daily-orders` that reads a day's orders: 60 seconds an attempt, 4 attempts, never past the " +
+			"invocation's deadline.",
 		never: noThrottle,
 		try: func(t *testing.T, f faults.Fault) cell {
 			tenant := logtotest.New(t)
@@ -278,7 +286,11 @@ func ownAPI() place {
 			if again, err := invoke(t.Context(), t, handler, &log, day); err != nil || len(written) != 2 || again.Attempt != 2 {
 				t.Errorf("again: %v, %v", written, err)
 			}
-			return cell{outcome(t, report, err, attempts), "nothing: files are written when everything is there", "the next attempt does the day"}
+			return cell{
+				outcome(t, report, err, attempts),
+				"nothing: files are written when everything is there",
+				"the next attempt does the day",
+			}
 		},
 	}
 }

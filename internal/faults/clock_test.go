@@ -15,8 +15,9 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/m2m"
 )
 
-const clockWaits = "What ends by time ends by the clock that says so first: a token by the wall clock or the monotonic one, a run's lease by the wall clock, its " +
-	"context by a timer. An environment that freezes is a wall clock that jumps forward when it is thawed, while timers stood still."
+const clockWaits = "What ends by time ends by the clock that says so first: a token by the wall clock or the monotonic one, a " +
+	"run's lease by the wall clock, its context by a timer. An environment that freezes is a wall clock that " +
+	"jumps forward when it is thawed, while timers stood still."
 
 // wrong is a wall clock that goes wrong beside a monotonic one that is right.
 type wrong struct {
@@ -65,7 +66,11 @@ func tryClock(t *testing.T) map[string]cell {
 			if accessToken(t, source) == first {
 				t.Error("a token that is over by the monotonic clock is used")
 			}
-			return cell{"nothing but the time of a token request", "the token, for the hour that it lives by the monotonic clock", "with a new token after it"}
+			return cell{
+				"nothing but the time of a token request",
+				"the token, for the hour that it lives by the monotonic clock",
+				"with a new token after it",
+			}
 		},
 		"jumps forward, lease": func(t *testing.T, c *wrong) cell {
 			var saved error
@@ -80,7 +85,11 @@ func tryClock(t *testing.T) map[string]cell {
 			if err == nil || !errors.Is(saved, jobs.ErrLeaseLost) {
 				t.Errorf("the run thinks that it holds its slot: %v, %v", saved, err)
 			}
-			c2 := cell{seen(t, saved, 0), "the checkpoint before; nothing is saved or finished by the late one", "the next attempt has the slot and goes on"}
+			c2 := cell{
+				seen(t, saved, 0),
+				"the checkpoint before; nothing is saved or finished by the late one",
+				"the next attempt has the slot and goes on",
+			}
 			if again, err := run(t, time.Minute); err != nil || again.Attempt != 2 {
 				t.Errorf("again: attempt %d, %v", again.Attempt, err)
 			}
@@ -129,7 +138,11 @@ func tryClock(t *testing.T) map[string]cell {
 			if took := time.Since(began); err == nil || took >= time.Minute {
 				t.Errorf("%s after %v, %v", report.Outcome, took, err)
 			}
-			c2 := cell{seen(t, err, 0), "the checkpoint", "the next attempt goes on, since the slot was freed when the run was stopped by its timer"}
+			c2 := cell{
+				seen(t, err, 0),
+				"the checkpoint",
+				"the next attempt goes on, since the slot was freed when the run was stopped by its timer",
+			}
 			if again, err := run(t, time.Minute); err != nil || again.Attempt != 2 {
 				t.Errorf("again: attempt %d, %v", again.Attempt, err)
 			}
@@ -165,7 +178,8 @@ func clockedSource(t *testing.T, c *wrong) *m2m.Source {
 // clockedJob is a job with that wall clock, as it is invoked.
 func clockedJob(c *wrong, work func(context.Context, *jobs.Run[nothing]) error) func(*testing.T, time.Duration) (jobs.Report, error) {
 	var log bytes.Buffer
-	handler := jobs.Handler(jobs.Job[nothing]{Name: "clocked", Run: work}, jobs.Config{Log: &log, Now: c.now, Store: jobs.NewMemoryStore(c.now)})
+	config := jobs.Config{Log: &log, Now: c.now, Store: jobs.NewMemoryStore(c.now)}
+	handler := jobs.Handler(jobs.Job[nothing]{Name: "clocked", Run: work}, config)
 	return func(t *testing.T, timeout time.Duration) (jobs.Report, error) {
 		ctx, cancel := context.WithDeadline(context.Background(), later(time.Now(), c.now()).Add(timeout))
 		defer cancel()

@@ -28,7 +28,7 @@ const (
 	Throttled Fault = "throttled by AWS"              // too many requests, in the form of an AWS service (Config.Fail)
 	BadTLS    Fault = "TLS error"                     // a certificate that nobody signed; with Config.TLS
 	NoDNS     Fault = "DNS gone"                      // the host's name is not known; with Config.TLS
-	Late      Fault = "answers after our deadline"    // the answer is right, and comes when the fault is mended
+	Late      Fault = "answers after our deadline"    // the request takes effect, and its answer comes when the fault is mended
 )
 
 // All are the faults, in the order of a table.

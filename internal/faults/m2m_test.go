@@ -84,8 +84,8 @@ func awsJSON(code string) func(http.ResponseWriter, faults.Fault) {
 func secretsManager() place {
 	return place{
 		name: "Secrets Manager",
-		waits: "A `Source` reads the app's secret before its first token, and again when what it has is five minutes old and a token is due. It waits " +
-			"for 30 seconds in all, for 2 where it has a secret.",
+		waits: "A `Source` reads the app's secret before its first token, and again when what it has is five minutes old " +
+			"and a token is due. It waits for 30 seconds in all, for 2 where it has a secret.",
 		try: func(t *testing.T, f faults.Fault) cell {
 			tenant, c := newTenant(t)
 			proxy, sent := front(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +114,11 @@ func secretsManager() place {
 			accessToken(t, warm)
 			mend(t, proxy)
 			accessToken(t, cold)
-			return cell{seen(t, err, attempts), "a secret that was read before gets the next token as well", "the next call reads the secret"}
+			return cell{
+				seen(t, err, attempts),
+				"a secret that was read before gets the next token as well",
+				"the next call reads the secret",
+			}
 		},
 	}
 }
@@ -122,8 +126,8 @@ func secretsManager() place {
 func tokenEndpoint() place {
 	return place{
 		name: "Token endpoint",
-		waits: "`Source.Token`: 10 seconds an attempt, 4 attempts, 30 seconds in all, in a flight that belongs to no caller; a caller waits no longer than " +
-			"its own deadline.",
+		waits: "`Source.Token`: 10 seconds an attempt, 4 attempts, 30 seconds in all, in a flight that belongs to no " +
+			"caller; a caller waits no longer than its own deadline.",
 		never: noThrottle,
 		try: func(t *testing.T, f faults.Fault) cell {
 			tenant, c := newTenant(t)
@@ -162,16 +166,16 @@ func tokenEndpoint() place {
 func jwks() place {
 	return place{
 		name: "JWKS",
-		waits: "`Verifier.Verify` in the own API: the keys are fetched before the first token, daily, and for an unknown key, 5 seconds at most; after a " +
-			"fetch that failed the next one comes after 10 seconds.",
+		waits: "`Verifier.Verify` in the own API: the keys are fetched before the first token, daily, and for an unknown " +
+			"key, 5 seconds at most; after a fetch that failed the next one comes after 10 seconds.",
 		never: noThrottle,
 		try: func(t *testing.T, f faults.Fault) cell {
 			tenant, _ := newTenant(t)
 			proxy, sent := front(t, faults.To(tenant.URL), nil)
 			newVerifier := func(c *clock) *m2m.Verifier {
 				v, err := m2m.NewVerifier(m2m.VerifierConfig{
-					Issuer: tenant.Issuer(), Audience: logtotest.ManagementResource, JWKSURL: proxy.URL + "/oidc/jwks", HTTPClient: sent.client(), Now: c.now,
-					Leeway: 48 * time.Hour, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					Issuer: tenant.Issuer(), Audience: logtotest.ManagementResource, JWKSURL: proxy.URL + "/oidc/jwks",
+					HTTPClient: sent.client(), Now: c.now, Leeway: 48 * time.Hour, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,7 +54,6 @@ type Proxy struct {
 	fault    Fault // empty: none
 	meets    func(*http.Request) bool
 	mended   chan struct{} // closed when the fault ends
-	met      int
 	choose   func(*http.Request) Fault
 }
 
@@ -143,7 +143,7 @@ func (p *Proxy) Break(f Fault, meets func(*http.Request) bool) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fault, p.meets, p.met = f, meets, 0
+	p.fault, p.meets = f, meets
 	if !f.ofConnections() {
 		return nil
 	}
@@ -191,19 +191,11 @@ func (p *Proxy) Choose(f func(*http.Request) Fault) {
 	p.choose = f
 }
 
-// Met is how many requests met the fault since Break. A fault of connections is met by none.
-func (p *Proxy) Met() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.met
-}
-
 // next is what becomes of a request, and when that ends.
 func (p *Proxy) next(r *http.Request) (Fault, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fault != "" && (p.meets == nil || p.meets(r)) {
-		p.met++
 		return p.fault, p.mended
 	}
 	if p.fault == "" && p.choose != nil {
@@ -223,8 +215,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.config.Upstream.ServeHTTP(w, r)
 		}
 	case Late:
+		whole := httptest.NewRecorder()
+		p.config.Upstream.ServeHTTP(whole, r)
 		if wait(r.Context(), time.Hour, mended) {
-			p.config.Upstream.ServeHTTP(w, r)
+			maps.Copy(w.Header(), whole.Header())
+			w.WriteHeader(whole.Code)
+			w.Write(whole.Body.Bytes())
 		}
 	case Reset:
 		whole := httptest.NewRecorder()
@@ -250,9 +246,7 @@ func wait(ctx context.Context, d time.Duration, soon <-chan struct{}) bool {
 // cutOff sends half of an answer and ends the connection. One that is empty is promised to be longer, so that it ends early, too.
 func cutOff(w http.ResponseWriter, whole *httptest.ResponseRecorder) {
 	body := whole.Body.Bytes()
-	for name, values := range whole.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), whole.Header())
 	w.Header().Set("Content-Length", strconv.Itoa(max(len(body), 16)))
 	w.WriteHeader(whole.Code)
 	w.Write(body[:len(body)/2])

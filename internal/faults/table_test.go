@@ -53,7 +53,8 @@ var noThrottle = map[faults.Fault]string{faults.Throttled: "not a service of AWS
 
 func places() []place {
 	return []place{
-		secretsManager(), tokenEndpoint(), jwks(), lookups(), writes(), ownAPI(), s3Reading(), s3Writing(), claims(), ends(), eventBridge(), deadLetters(),
+		secretsManager(), tokenEndpoint(), jwks(), lookups(), writes(), ownAPI(),
+		s3Reading(), s3Writing(), claims(), checkpoints(), eventBridge(), deadLetters(),
 	}
 }
 
@@ -178,6 +179,9 @@ func mend(t *testing.T, p *faults.Proxy) {
 		t.Fatal(err)
 	}
 }
+
+// tookEffect tells of a fault whether the request did what it was for, though its caller did not learn of it.
+func tookEffect(f faults.Fault) bool { return f == faults.Reset || f == faults.Late }
 
 // patience is how long a caller waits: as long as its attempts take, but where no answer comes.
 func patience(t *testing.T, f faults.Fault, most time.Duration) context.Context {
