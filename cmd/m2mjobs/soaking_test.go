@@ -52,6 +52,7 @@ type soak struct {
 	day      int                  // grows, so that most rows are newer
 	pristine map[string]string    // by day, what daily-orders writes undisturbed
 	rest     resources            // when the first rounds were over
+	last     resources            // when it was looked last
 
 	rounds, runs, kills, rotations int
 	injected, checks               atomic.Int64
@@ -67,6 +68,10 @@ type soakValue struct {
 type resources struct {
 	goroutines, files int
 	heap              uint64
+}
+
+func (r resources) String() string {
+	return fmt.Sprintf("%d goroutines, %d files, %.1f MB", r.goroutines, r.files, float64(r.heap)/(1<<20))
 }
 
 // soakFor goes on for so long and so many rounds at most.
@@ -85,6 +90,7 @@ func soakFor(t *testing.T, length time.Duration, rounds int, seed uint64) {
 	beside.Wait()
 	t.Logf("M2MJOBS_SEED=%d: %.1f minutes, %d rounds, %d runs, %d kills, %d rotations, %d faults injected, %d invariant checks",
 		seed, time.Since(began).Minutes(), s.rounds, s.runs, s.kills, s.rotations, s.injected.Load(), s.checks.Load())
+	t.Logf("M2MJOBS_SEED=%d: held after the first rounds %v, at the end %v", seed, s.rest, s.last)
 }
 
 func newSoak(t *testing.T, seed uint64) *soak {
@@ -511,7 +517,7 @@ func (s *soak) checkResources() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	now := resources{goroutines: runtime.NumGoroutine(), files: openFiles(), heap: m.HeapAlloc}
-	if s.rounds < 10 {
+	if s.last = now; s.rounds < 10 {
 		s.rest = now
 		return
 	}
