@@ -99,7 +99,7 @@ func newSoak(t *testing.T, seed uint64) *soak {
 		warm: map[string]lambda.Handler{}, log: &bytes.Buffer{}, pristine: map[string]string{},
 	}
 	for i := range s.want {
-		s.world.Tenant.AddUser(logtotest.User{ID: userID(i), PrimaryEmail: userID(i) + "@crowd.example.com", CustomData: map[string]any{"kept": i}})
+		s.world.Tenant.AddUser(logtotest.User{ID: userID(i), CustomData: map[string]any{"kept": i}})
 	}
 	s.tenant, s.shop = s.front(s.world.Tenant.URL, seed+3), s.front(s.world.ShopURL, seed+4)
 	for _, app := range []string{function.SyncCustomData, function.DailyOrders} {

@@ -154,7 +154,7 @@ func writes() place {
 				}
 			}
 			var writes int64
-			report, err := invoke(patience(t, f, invocation), t, s.handler, &s.log, twoRows)
+			report, err := invoke(patienceFrom(t, f, invocation), t, s.handler, &s.log, twoRows)
 			writes = s.sent.n.Load() - 2 // a token and a lookup
 			if f == faults.Slow {
 				if err != nil || s.written() != 2 {

@@ -231,7 +231,7 @@ func checkpoints() place {
 				mend(t, proxy)
 				return saved
 			}}, jobs.Config{Store: store, Log: &log, Margin: 50 * time.Millisecond})
-			_, err := invoke(patience(t, f, 20*time.Second), t, handler, &log, "{}")
+			_, err := invoke(patienceFrom(t, f, 20*time.Second), t, handler, &log, "{}")
 			first, took := saved, attempts
 			if (err == nil) != (f == faults.Slow) || err != nil && saved == nil {
 				t.Errorf("error %v, of the checkpoint %v", err, saved)

@@ -193,6 +193,14 @@ func patience(t *testing.T, f faults.Fault, most time.Duration) context.Context 
 	return ctx
 }
 
+// patienceFrom is patience where the fault begins in the middle: what comes before it is not to be hurried on a busy machine.
+func patienceFrom(t *testing.T, f faults.Fault, most time.Duration) context.Context {
+	if f == faults.Late {
+		most = 5 * time.Second
+	}
+	return patience(t, "", most)
+}
+
 // seen is a caller's error and the attempts that it took, with nothing in it that differs from one run to the next.
 func seen(t *testing.T, err error, attempts int64) string {
 	t.Helper()
