@@ -26,7 +26,7 @@ import (
 )
 
 // invocation is how long a job has here: longer than the pauses between its attempts, which are 7 seconds after a 429.
-const invocation = 30 * time.Second
+const invocation = time.Minute
 
 // invoke runs a job and returns its report, after a look for secrets in its log.
 func invoke(ctx context.Context, t *testing.T, h lambda.Handler, log *bytes.Buffer, event string) (jobs.Report, error) {
@@ -72,7 +72,7 @@ func newSyncing(t *testing.T) *syncing {
 		Files: s.files, Output: out,
 	})
 	s.handler = jobs.Handler(job, jobs.Config{
-		Log: &s.log, Margin: 100 * time.Millisecond, Settle: source.Wait,
+		Log: &s.log, Margin: time.Second, Settle: source.Wait,
 		Keep: func(ctx context.Context, name string, data []byte) (string, error) {
 			return s.files.Put(ctx, out, name, data)
 		},
@@ -127,7 +127,7 @@ func lookups() place {
 				t.Errorf("%d users written, error %v", s.written(), err)
 			}
 			mend(t, s.proxy)
-			again, errAgain := invoke(patience(t, "", 10*time.Second), t, s.handler, &s.log, twoRows)
+			again, errAgain := invoke(patience(t, "", time.Minute), t, s.handler, &s.log, twoRows)
 			if errAgain != nil || s.written() != 2 || again.Attempt != 2 {
 				t.Errorf("again: %d users written in attempt %d, %v", s.written(), again.Attempt, errAgain)
 			}
@@ -154,7 +154,7 @@ func writes() place {
 				}
 			}
 			var writes int64
-			report, err := invoke(patienceFrom(t, f, invocation), t, s.handler, &s.log, twoRows)
+			report, err := invoke(patience(t, f, invocation), t, s.handler, &s.log, twoRows)
 			writes = s.sent.n.Load() - 2 // a token and a lookup
 			if f == faults.Slow {
 				if err != nil || s.written() != 2 {
@@ -189,7 +189,7 @@ func writes() place {
 				c.kept += "; the writes took effect, their answers were lost"
 				c.goesOn = "the next attempt of the same run finds them unchanged"
 			}
-			again, errAgain := invoke(patience(t, "", 10*time.Second), t, s.handler, &s.log, event)
+			again, errAgain := invoke(patience(t, "", time.Minute), t, s.handler, &s.log, event)
 			if errAgain != nil || s.written() != 2 || again.Rejected != nil {
 				t.Errorf("again: %d users written, %v, rejected %+v", s.written(), errAgain, again.Rejected)
 			}
@@ -266,7 +266,7 @@ func ownAPI() place {
 					written[name] = true
 					return name, nil
 				},
-			}), jobs.Config{Log: &log, Margin: 100 * time.Millisecond, Settle: source.Wait})
+			}), jobs.Config{Log: &log, Margin: time.Second, Settle: source.Wait})
 			accessToken(t, source)
 
 			const day = `{"date":"2026-11-23"}`

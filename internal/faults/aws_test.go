@@ -96,7 +96,7 @@ func s3Reading() place {
 				defer r.Close()
 				return io.ReadAll(r)
 			}
-			got, err := read(patience(t, f, 20*time.Second), "", 0)
+			got, err := read(patience(t, f, time.Minute), "", 0)
 			attempts := sent.n.Load()
 			if (err == nil) != (f == faults.Slow) || !bytes.HasPrefix(whole, got) {
 				t.Errorf("%d bytes of %d, and not its beginning, or %v", len(got), len(whole), err)
@@ -132,7 +132,7 @@ func s3Writing() place {
 				return err
 			}
 			breaks(t, proxy, f, nil)
-			err := put(patience(t, f, 20*time.Second))
+			err := put(patience(t, f, time.Minute))
 			attempts := sent.n.Load()
 			there := stored.get("/rejected/1.ndjson")
 			if len(there) > 0 && !bytes.Equal(there, data) {
@@ -184,9 +184,9 @@ func claims() place {
 			handler := jobs.Handler(jobs.Job[nothing]{Name: "count", Run: func(context.Context, *jobs.Run[nothing]) error {
 				runs++
 				return nil
-			}}, jobs.Config{Store: store, Log: &log, Margin: 50 * time.Millisecond})
+			}}, jobs.Config{Store: store, Log: &log, Margin: time.Second})
 			breaks(t, proxy, f, nil)
-			report, err := invoke(patience(t, f, 20*time.Second), t, handler, &log, "{}")
+			report, err := invoke(patience(t, f, time.Minute), t, handler, &log, "{}")
 			attempts := sent.n.Load()
 			if f == faults.Slow {
 				if runs != 1 || err != nil {
@@ -230,8 +230,8 @@ func checkpoints() place {
 				attempts = sent.n.Load()
 				mend(t, proxy)
 				return saved
-			}}, jobs.Config{Store: store, Log: &log, Margin: 50 * time.Millisecond})
-			_, err := invoke(patienceFrom(t, f, 20*time.Second), t, handler, &log, "{}")
+			}}, jobs.Config{Store: store, Log: &log, Margin: time.Second})
+			_, err := invoke(patience(t, f, time.Minute), t, handler, &log, "{}")
 			first, took := saved, attempts
 			if (err == nil) != (f == faults.Slow) || err != nil && saved == nil {
 				t.Errorf("error %v, of the checkpoint %v", err, saved)
@@ -270,6 +270,13 @@ func (d *delivered) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, `{"FailedEntryCount":0,"Entries":[{"EventId":"11710aed-b79e-4468-a20b-bb3c0c3b4860"}]}`)
 }
 
+// answered is what Logto was told, and how many events are on the bus.
+func (d *delivered) answered() (status, onBus int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status, d.onBus
+}
+
 // newDelivered has Logto deliver to the receiver, which answers within the time given.
 func newDelivered(t *testing.T, f faults.Fault) (*delivered, *faults.Proxy, *counted) {
 	d := &delivered{tenant: logtotest.New(t)}
@@ -283,8 +290,11 @@ func newDelivered(t *testing.T, f faults.Fault) (*delivered, *faults.Proxy, *cou
 			"logto-signature-sha-256": r.Header.Get("logto-signature-sha-256"),
 		}}
 		request.RequestContext.HTTP.Method = r.Method
-		d.status = d.receiver.Deliver(patience(t, f, 9*time.Second), request).StatusCode
-		w.WriteHeader(d.status)
+		status := d.receiver.Deliver(patience(t, f, time.Minute), request).StatusCode
+		d.mu.Lock()
+		d.status = status
+		d.mu.Unlock()
+		w.WriteHeader(status)
 	}))
 	t.Cleanup(functionURL.Close)
 	hook := d.tenant.AddHook(functionURL.URL, "User.Created")
@@ -323,15 +333,16 @@ func eventBridge() place {
 			breaks(t, proxy, f, nil)
 			d.tenant.AddUser(logtotest.User{Username: "ann"})
 			d.tenant.FlushHooks()
-			attempts, before := sent.n.Load(), d.onBus
+			attempts := sent.n.Load()
+			status, before := d.answered()
 			if f == faults.Slow {
-				if d.status != http.StatusOK || before != 1 {
-					t.Errorf("status %d, %d on the bus", d.status, before)
+				if status != http.StatusOK || before != 1 {
+					t.Errorf("status %d, %d on the bus", status, before)
 				}
 				return cell{"Logto gets 200" + times(attempts), "all", "it is on the bus"}
 			}
-			if d.status != http.StatusServiceUnavailable || (before != 0) != tookEffect(f) {
-				t.Errorf("status %d, %d on the bus", d.status, before)
+			if status != http.StatusServiceUnavailable || (before != 0) != tookEffect(f) {
+				t.Errorf("status %d, %d on the bus", status, before)
 			}
 			kept := "the delivery, in Logto's recent logs of the webhook"
 			if tookEffect(f) {
@@ -345,8 +356,8 @@ func eventBridge() place {
 			}), jobs.Config{Store: store, Log: &d.log})
 			sees := "Logto gets 503, the log `" + strings.TrimPrefix(seen(t, d.reason(t), attempts), "`")
 			report, err := invoke(t.Context(), t, repair, &d.log, "{}")
-			if err != nil || report.Counts["repaired"] != 1 || d.onBus != before+1 {
-				t.Errorf("the repair: %v, %d on the bus, %v", report.Counts, d.onBus, err)
+			if _, after := d.answered(); err != nil || report.Counts["repaired"] != 1 || after != before+1 {
+				t.Errorf("the repair: %v, %d on the bus, %v", report.Counts, after, err)
 			}
 			return cell{sees, kept, "the repair, by its schedule, puts it on the bus"}
 		},
@@ -422,7 +433,7 @@ func deadLetters() place {
 				err := s.Redrive(ctx, queues[0], func(_ stack.DeadLetter, wrong error) { letter = errors.Join(letter, wrong) })
 				return errors.Join(err, letter)
 			}
-			err = redrive(patience(t, f, 20*time.Second))
+			err = redrive(patience(t, f, time.Minute))
 			attempts := sent.n.Load()
 			if f == faults.Slow {
 				if err != nil || l.lies || l.invoked != 1 {

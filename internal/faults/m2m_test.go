@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
@@ -57,11 +58,14 @@ func accessToken(t *testing.T, s *m2m.Source) string {
 	return token.AccessToken
 }
 
-// awsConfig is the SDK's configuration as it is on Lambda, but for the place.
+// awsConfig is the SDK's configuration as it is on Lambda, but for the place, and that its pauses are short.
 func awsConfig(p *faults.Proxy, c *counted) aws.Config {
 	return aws.Config{
 		Region: "eu-central-1", BaseEndpoint: &p.URL, HTTPClient: c.client(),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Retryer: func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = 50 * time.Millisecond })
+		},
 	}
 }
 
@@ -103,7 +107,7 @@ func secretsManager() place {
 
 			breaks(t, proxy, f, nil)
 			before := sent.n.Load()
-			_, err := cold.Token(patience(t, f, 20*time.Second))
+			_, err := cold.Token(patience(t, f, time.Minute))
 			attempts := sent.n.Load() - before
 			if (err == nil) != (f == faults.Slow) {
 				t.Errorf("a cold environment's call: %v", err)
@@ -139,7 +143,7 @@ func tokenEndpoint() place {
 			old.jump(nearlyOver)
 
 			breaks(t, proxy, f, nil)
-			_, err := cold.Token(patience(t, f, 10*time.Second))
+			_, err := cold.Token(patience(t, f, time.Minute))
 			attempts := cold.Stats().TokenRequests
 			if (err == nil) != (f == faults.Slow) {
 				t.Errorf("a call without a token: %v", err)
@@ -197,14 +201,14 @@ func jwks() place {
 
 			breaks(t, proxy, f, nil)
 			before := sent.n.Load()
-			err := verify(patience(t, f, 10*time.Second), cold, token)
+			err := verify(patience(t, f, time.Minute), cold, token)
 			attempts := sent.n.Load() - before
 			if (err == nil) != (f == faults.Slow) || err != nil && !errors.Is(err, m2m.ErrKeysUnavailable) {
 				t.Errorf("without keys: %v", err)
 			}
 			kept := "keys that were fetched before verify on, for 7 days"
 			if f == faults.Late {
-				if err := verify(patience(t, f, 0), warm, token); err == nil {
+				if err := verify(patience(t, f, time.Minute), warm, token); err == nil {
 					t.Error("the one that fetches did not wait")
 				}
 				kept += "; only the one call that began the fetch waits for it"

@@ -186,19 +186,11 @@ func tookEffect(f faults.Fault) bool { return f == faults.Reset || f == faults.L
 // patience is how long a caller waits: as long as its attempts take, but where no answer comes.
 func patience(t *testing.T, f faults.Fault, most time.Duration) context.Context {
 	if f == faults.Late {
-		most = 2 * time.Second
+		most = 4 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), most)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// patienceFrom is patience where the fault begins in the middle: what comes before it is not to be hurried on a busy machine.
-func patienceFrom(t *testing.T, f faults.Fault, most time.Duration) context.Context {
-	if f == faults.Late {
-		most = 5 * time.Second
-	}
-	return patience(t, "", most)
 }
 
 // seen is a caller's error and the attempts that it took, with nothing in it that differs from one run to the next.
@@ -262,5 +254,5 @@ each line is what a test saw, with the real parts in front of a server that brea
 something else. Messages are quoted as they are, but for addresses and ids. ` + "`make soak`" + ` mixes the faults at random.
 
 The AWS SDK repeats requests itself (mode ` + "`standard`" + `: 3 attempts, with pauses of up to 20 s between them that grow at random). The
-attempts are counted below. They end with the caller's deadline, whatever the SDK has left.
+attempts are counted below, with shorter pauses. They end with the caller's deadline, whatever the SDK has left.
 `
