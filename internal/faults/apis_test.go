@@ -162,8 +162,9 @@ func writes() place {
 				}
 				return cell{outcome(t, report, err, 0), "all", "it is done"}
 			}
-			if tookEffect(f) != (s.written() == 2) {
-				t.Errorf("%d users written", s.written())
+			written := s.written() // when time was up, one of the writes may have been on its way
+			if tookEffect(f) != (written > 0) || f == faults.Reset && written != 2 {
+				t.Errorf("%d users written", written)
 			}
 			mend(t, s.proxy)
 			c := cell{sees: outcome(t, report, err, writes)}
@@ -193,7 +194,7 @@ func writes() place {
 			if errAgain != nil || s.written() != 2 || again.Rejected != nil {
 				t.Errorf("again: %d users written, %v, rejected %+v", s.written(), errAgain, again.Rejected)
 			}
-			if tookEffect(f) != (again.Counts["unchanged"] == 2) {
+			if n := again.Counts["unchanged"]; n < int64(written) || !tookEffect(f) && n != 0 {
 				t.Errorf("again: %v", again.Counts)
 			}
 			return c

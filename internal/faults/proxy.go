@@ -216,7 +216,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case Late:
 		whole := httptest.NewRecorder()
-		p.config.Upstream.ServeHTTP(whole, r)
+		p.config.Upstream.ServeHTTP(whole, r.WithContext(context.WithoutCancel(r.Context()))) // it takes effect, whoever waits
 		if wait(r.Context(), time.Hour, mended) {
 			maps.Copy(w.Header(), whole.Header())
 			w.WriteHeader(whole.Code)
