@@ -340,6 +340,9 @@ func TestDeployedDoctorSeesWhatTheRoleMayNot(t *testing.T) {
 			continue
 		}
 		for _, action := range statement.Action {
+			if action == "dynamodb:GetItem" {
+				continue // for shared tokens, without which a run does as well
+			}
 			for _, resource := range statement.Resource {
 				t.Run(action+" "+resource, func(t *testing.T) {
 					p := whole

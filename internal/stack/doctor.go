@@ -130,6 +130,10 @@ func (s *Stack) checkOne(ctx context.Context, job string, out *scheduler.GetSche
 
 // checkDisabled tells a schedule that is off on purpose, because other things start the job, from one without which nothing does.
 func (s *Stack) checkDisabled(ctx context.Context, job, name string) doctor.Finding {
+	if job == "rotate-secret" { // off until the secrets are filled
+		return doctor.Warning("once all secrets are filled, deploy with a number of days: `make deploy PARAMETERS='RotationDays=30'`",
+			"schedule %s is off: secrets are replaced by hand alone", name)
+	}
 	mend := "deploy with the parameter that switches it on (ScheduleState or RepairState): `make deploy PARAMETERS='ScheduleState=ENABLED'`"
 	function := s.Name + "-" + job
 	_, err := lambda.NewFromConfig(s.Config).GetFunctionUrlConfig(ctx, &lambda.GetFunctionUrlConfigInput{FunctionName: &function})
