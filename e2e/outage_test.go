@@ -74,8 +74,9 @@ func (o *outage) Close() error {
 // run deploys the stack, takes the tenant away in the middle of a file, has more work come in, and brings the tenant back
 // after a minute.
 func (o *outage) run(ctx context.Context, built emulator.Built) (err error) {
-	// The emulator waits as long as Lambda does before it invokes again: a minute, then two.
-	if o.aws, err = emulator.StartAWS("LAMBDA_ASYNC_RETRY_BASE_SECONDS=60", "LAMBDA_ASYNC_RETRY_MAX_SECONDS=300"); err != nil {
+	// The emulator waits about as long as Lambda does before it invokes again: a minute, then two. By the first time the tenant has
+	// just come back.
+	if o.aws, err = emulator.StartAWS("LAMBDA_ASYNC_RETRY_BASE_SECONDS=70", "LAMBDA_ASYNC_RETRY_MAX_SECONDS=300"); err != nil {
 		return err
 	}
 	if o.stack, err = deploy(ctx, o.aws, built, "outage"); err != nil {
