@@ -80,6 +80,10 @@ soak: ## Real jobs at work while all that they wait for breaks at random (SOAK=5
 bench: .tools/sam/pin .tools/ministack/pin .tools/logto-api/pin ## Measure tokens, functions and syncs beside what others use (ONLY=token, functions, sync)
 	@cd bench && go run . $(ONLY)
 
+.PHONY: simulate
+simulate: ## How long a sync of 20,000, 200,000 and (extrapolated) 10 million users takes, and what it costs: in virtual time (5 minutes)
+	@cd internal/simulate && go test -tags simulate -run TestAMillionUsersByWhatFewerCost -count=1 -timeout 20m
+
 .PHONY: build
 build: ## Build the functions for Lambda (ARCH=arm64 or x86_64) and the command for this machine, into bin/
 	@$(MAKE) --no-print-directory build-SyncCustomDataFunction ARTIFACTS_DIR=bin/sync-custom-data

@@ -12,8 +12,8 @@ fail() {
 unformatted=$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [ -f "$f" ] && gofmt -l "$f"; done)
 [ -z "$unformatted" ] || fail "not formatted, run gofmt -w on: $unformatted"
 go mod tidy -diff || fail 'go.mod or go.sum is not tidy, run go mod tidy'
-go vet -tags 'e2e iam' ./... || fail 'go vet'
-"$staticcheck" -tags "e2e iam" ./... || fail 'staticcheck'
+go vet -tags 'e2e iam simulate' ./... || fail 'go vet'
+"$staticcheck" -tags "e2e iam simulate" ./... || fail 'staticcheck'
 (cd bench && go mod tidy -diff && go vet ./...) || fail 'the module in bench/'
 "$tools/sam/bin/sam" validate --lint --template-file template.yaml --region eu-central-1 || fail 'template.yaml: sam validate --lint'
 "$tools/sam/bin/cfn-lint" --non-zero-exit-code informational --regions eu-central-1 -- template.yaml || fail 'template.yaml: cfn-lint'

@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"internal/rotation":          {"pkg/jobs", "pkg/logto", "pkg/m2m", aws, smithy, lambda},
 	"internal/function":          {"pkg/", "internal/", "github.com/caarlos0/env/v11", aws, lambda, sync, rate},
 	"internal/demo":              {"pkg/", "internal/"},
+	"internal/simulate":          {},
 	"functions/sync-custom-data": {"*"},
 	"functions/daily-orders":     {"*"},
 	"functions/logto-webhook":    {"*"},

@@ -45,7 +45,7 @@ func (s *Source) request(ctx context.Context, f *flight, c *Credentials) (*kept,
 			return k, s.checkScopes(c, k)
 		}
 		f.latest.Store(&err)
-		wait := backoff(attempt)
+		wait := backoff(attempt, nil)
 		if refused := (*TokenError)(nil); errors.As(err, &refused) {
 			if !refused.temporary() {
 				return nil, err

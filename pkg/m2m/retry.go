@@ -15,10 +15,13 @@ import (
 const maxAttempts = 4
 
 // backoff is how long to wait before attempt n+1: it doubles from a quarter of a second, with jitter so that many
-// clients that failed together do not come back together.
-func backoff(n int) time.Duration {
+// clients that failed together do not come back together. random returns numbers of [0, 1); nil: those of math/rand/v2.
+func backoff(n int, random func() float64) time.Duration {
+	if random == nil {
+		random = rand.Float64 // #nosec G404 -- jitter is no secret
+	}
 	full := 250 * time.Millisecond << min(n-1, 6)
-	return full/2 + rand.N(full/2) // #nosec G404 -- jitter is no secret
+	return full/2 + time.Duration(random()*float64(full/2))
 }
 
 // retryAfter reads the Retry-After header: seconds or a date (RFC 9110 section 10.2.3). Zero: it says nothing.

@@ -43,6 +43,9 @@ type Transport struct {
 	Base http.RoundTripper
 	// Timeout is how long one attempt may take, the answer's body included. Zero: 60 seconds; negative: no limit.
 	Timeout time.Duration
+	// Random returns numbers of [0, 1) by which pauses before a repetition differ, and may be called from several goroutines. Nil:
+	// those of math/rand/v2.
+	Random func() float64
 
 	requests, retries, throttled, waited atomic.Int64
 }
@@ -182,12 +185,12 @@ func (t *Transport) again(req *http.Request, resp *http.Response, err error, att
 	}
 	switch {
 	case err != nil:
-		return backoff(attempt), mayRepeat(req) && !errors.As(err, new(*tls.CertificateVerificationError))
+		return backoff(attempt, t.Random), mayRepeat(req) && !errors.As(err, new(*tls.CertificateVerificationError))
 	case resp.StatusCode == http.StatusTooManyRequests:
 		// The server did nothing, so any request may be repeated. Its window is seconds long, hence the longer pause.
-		return max(4*backoff(attempt), retryAfter(resp.Header, t.Source.now())), true
+		return max(4*backoff(attempt, t.Random), retryAfter(resp.Header, t.Source.now())), true
 	case resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented:
-		return max(backoff(attempt), retryAfter(resp.Header, t.Source.now())), mayRepeat(req)
+		return max(backoff(attempt, t.Random), retryAfter(resp.Header, t.Source.now())), mayRepeat(req)
 	}
 	return 0, false
 }
