@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	runtime.GOMAXPROCS(1) // for the same order of what happens at the same virtual instant
+	runtime.GOMAXPROCS(1) // see the package comment
 	goleak.VerifyTestMain(m)
 }
 
