@@ -91,11 +91,12 @@ func (p *pipeline) gather(ctx context.Context, b *batch, rows source) error {
 			// The rows before it are done all the same.
 			return fmt.Errorf("reading rows: %w", err)
 		}
-		if err := p.room.Acquire(ctx, int64(len(e.raw))); err != nil {
+		size := min(int64(len(e.raw)), maxBatchBytes) // a row of an event may have any
+		if err := p.room.Acquire(ctx, size); err != nil {
 			return jobs.ErrUnfinished // the run is over
 		}
 		b.rows = append(b.rows, e)
-		b.bytes += int64(len(e.raw))
+		b.bytes += size
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/internal/files"
@@ -42,8 +43,20 @@ type Result struct {
 type Change struct {
 	Line int      `json:"line"`
 	User string   `json:"user"`           // the user's id
-	Keys []string `json:"keys,omitempty"` // that would be written
-	Gone []string `json:"gone,omitempty"` // that would be removed
+	Keys []string `json:"keys,omitempty"` // that would be written; the first 20
+	Gone []string `json:"gone,omitempty"` // that would be removed; the first 20
+}
+
+// named are keys as a Change has them: it is kept in checkpoints, and a row may have a megabyte of keys.
+func named(keys []string) []string {
+	const most, longest = 20, 100
+	first := slices.Clone(keys[:min(len(keys), most)])
+	for i, key := range first {
+		if len(key) > longest {
+			first[i] = strings.ToValidUTF8(key[:longest], "") + "…"
+		}
+	}
+	return first
 }
 
 // progress is the checkpoint: how far the rows are done.

@@ -28,7 +28,7 @@ func (p *pipeline) row(ctx context.Context, u *user, e *entry) (outcome, error) 
 	case p.run.Params.DryRun:
 		u.data = merged(u.data, set, drop)
 		if o.kind == "" {
-			o = outcome{kind: wouldChange, change: Change{Line: e.line, User: u.id, Keys: slices.Sorted(maps.Keys(set)), Gone: drop}}
+			o = outcome{kind: wouldChange, change: Change{Line: e.line, User: u.id, Keys: named(slices.Sorted(maps.Keys(set))), Gone: named(drop)}}
 		}
 		return o, nil
 	case len(drop) > 0:
