@@ -232,7 +232,7 @@ func (s *syncer) settle(ctx context.Context, b *batch, rows int) error {
 
 // count counts a row, and keeps it if it could not be used.
 func (s *syncer) count(e *entry, o outcome) {
-	if s.done.Plan == nil { // which has counted the rows
+	if s.done.Plan == nil || s.run.Params.Action == ActionUndo { // a plan of rows has counted them
 		s.run.Count("rows", 1)
 	}
 	s.done.Rows++

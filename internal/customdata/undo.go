@@ -149,6 +149,7 @@ func (p *planner) gatherBefore(ctx context.Context) error {
 	defer func() { p.planner = nil }()
 	for n := p.done.Planning.Parts; n < len(parts); n++ {
 		if n > p.done.Planning.Parts && p.run.TimeLeft() <= 0 {
+			p.done.Planning.Parts = n
 			return p.save(ctx, jobs.ErrUnfinished)
 		}
 		if err := p.addPart(ctx, parts[n], n); err != nil {
@@ -197,11 +198,10 @@ type undoing struct {
 	*folder
 	now, then map[string]any  // what the user has if nobody changed it since, and had before the run; without keys that are not there
 	keys      map[string]bool // all of them
-	closed    map[string]bool // somebody else wrote them between two writes of the run: what came before that is not ours to restore
 }
 
 func (u *undoing) begin() {
-	u.now, u.then, u.keys, u.closed = map[string]any{}, map[string]any{}, map[string]bool{}, map[string]bool{}
+	u.now, u.then, u.keys = map[string]any{}, map[string]any{}, map[string]bool{}
 }
 
 func (u *undoing) add(value []byte, _ int) error {
@@ -218,8 +218,9 @@ func (u *undoing) add(value []byte, _ int) error {
 			if written {
 				u.now[key] = after
 			}
-		case u.closed[key] || written != was || written && !logto.EqualData(after, then):
-			u.closed[key] = true
+		case written != was || written && !logto.EqualData(after, then):
+			// Somebody else wrote it since, which is what is restored; or this write was not come to before an attempt ended, and
+			// only those before it count.
 			continue
 		}
 		if before, ok := line.Data[key]; ok {
