@@ -38,6 +38,7 @@ type planning struct {
 	Chunks int  `json:"chunks"`          // of sorted rows, that are written
 	Read   bool `json:"read"`            // all rows are
 	Parts  int  `json:"parts,omitempty"` // of what a run kept that were read
+	Made   bool `json:"made,omitempty"`  // the plan is, and the chunks may be gone: an attempt after that begins anew
 }
 
 // planner gathers rows by the users that they are about. It sorts by user and line in chunks that it keeps beside the plan, so
@@ -68,7 +69,7 @@ const (
 
 // makePlan writes a plan of what the rows would change. A plan that is not as it should be is kept, to be looked at.
 func (s *syncer) makePlan(ctx context.Context) error {
-	p := &planner{syncer: s}
+	p := s.planning()
 	if s.done.Planning == nil || !s.done.Planning.Read {
 		if err := p.gather(ctx); err != nil {
 			return err
@@ -85,6 +86,15 @@ func (s *syncer) makePlan(ctx context.Context) error {
 	return s.guard(plan.Rows, plan.ToChange+plan.LeftOut, plan.Missing+plan.Rejected)
 }
 
+// planning begins a plan, or goes on with one.
+func (s *syncer) planning() *planner {
+	if s.done.Planning != nil && s.done.Planning.Made {
+		s.run.Log.Info("an earlier attempt failed after it had made the plan: making it again")
+		s.startOver()
+	}
+	return &planner{syncer: s}
+}
+
 // planned goes over to applying a plan that the run has made for itself.
 func (s *syncer) planned(ctx context.Context, plan Plan) error {
 	s.done = progress{Plan: &plan}
@@ -95,8 +105,15 @@ func (s *syncer) planned(ctx context.Context, plan Plan) error {
 // applyOwn applies it, and removes it: it has personal data.
 func (s *syncer) applyOwn(ctx context.Context) error {
 	where := s.done.Plan.Location
-	if err := s.applyPlan(ctx, where); err != nil {
-		return err
+	if !s.done.Applied {
+		if err := s.applyPlan(ctx, where); err != nil {
+			return err
+		}
+		s.done.Applied = true
+		s.unsaved.rows++ // that there is nothing left to do is to be saved before the plan is gone
+		if err := s.save(ctx, nil); err != nil {
+			return err
+		}
 	}
 	return s.config.Files.Remove(ctx, where)
 }
@@ -188,6 +205,11 @@ func (p *planner) write(ctx context.Context, by func(*folder) fold) (plan Plan, 
 		return Plan{}, err
 	}
 	f.estimate(ctx)
+	p.done.Planning.Made = true
+	p.unsaved.rows++
+	if err := p.save(ctx, nil); err != nil {
+		return Plan{}, err
+	}
 	return f.plan, p.removeChunks(ctx)
 }
 

@@ -77,6 +77,8 @@ type progress struct {
 	Users int64 `json:"users,omitempty"`
 	// Plan is one that this run has made for itself, and applies.
 	Plan *Plan `json:"plan,omitempty"`
+	// Applied: all of it is done, and it may be gone.
+	Applied bool `json:"applied,omitempty"`
 }
 
 // syncer is one attempt of a run.
@@ -179,9 +181,8 @@ func (s *syncer) open(ctx context.Context, open opener) (opened, error) {
 	if resumed && errors.Is(err, files.ErrChanged) {
 		s.run.Log.Warn("the source has changed since the checkpoint: reading it from the start",
 			"source", s.run.Params.Source, "checkpoint", s.done.Version)
-		s.run.Restart()
-		s.countNothing()
-		resumed, s.done = false, progress{}
+		s.startOver()
+		resumed = false
 		rows, err = open(ctx, "", position{})
 	}
 	if err != nil {
@@ -196,6 +197,13 @@ func (s *syncer) open(ctx context.Context, open opener) (opened, error) {
 	}
 	s.done.Version = rows.version
 	return rows, nil
+}
+
+// startOver drops what earlier attempts did.
+func (s *syncer) startOver() {
+	s.run.Restart()
+	s.countNothing()
+	s.done = progress{}
 }
 
 // settle counts what became of the first rows of a batch and saves now and then that they are done. Both happen here alone:

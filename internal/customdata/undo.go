@@ -116,7 +116,7 @@ func (c Config) aead() (cipher.AEAD, error) {
 // undo takes a run back, by a plan of its own.
 func (s *syncer) undo(ctx context.Context) error {
 	if s.done.Plan == nil {
-		p := &planner{syncer: s}
+		p := s.planning()
 		if err := p.gatherBefore(ctx); err != nil {
 			return err
 		}

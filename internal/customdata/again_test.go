@@ -1,0 +1,98 @@
+package customdata_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+)
+
+// failing makes the places where rejected rows are kept fail as often as told, which ends a run after all that it does itself.
+func failing(times *int) func(*stage) {
+	return func(s *stage) {
+		keep := s.jobs.Keep
+		s.jobs.Keep = func(ctx context.Context, name string, data []byte) (string, error) {
+			if *times > 0 {
+				*times--
+				return "", errors.New("no room for rejected rows")
+			}
+			return keep(ctx, name, data)
+		}
+	}
+}
+
+func TestPlanThatFailedAfterItWasWrittenIsMadeAgain(t *testing.T) {
+	var times int
+	s := newStage(t, failing(&times))
+	s.users(2, nil)
+	params := with(rows(
+		`{"id":"u000","customData":{"v":1}}`,
+		`{"id":"u000","customData":{"v":"x"}}`, // is rejected as the plan is written, and kept after that
+	), "action", "plan")
+	times = 1
+	if _, err := s.invoke(t.Context(), with(params, "newer", "v")); err == nil {
+		t.Fatal("the first attempt did not fail")
+	}
+	times = 0
+	report := s.sync(params)
+	checkCounts(t, report, map[string]int64{"rows": 2, "users": 1, "toChange": 1, "unchanged": 0, "stale": 0, "missing": 0, "rejected": 1})
+	if plan := s.result(report).Plan; plan == nil || plan.ToChange != 1 {
+		t.Errorf("plan %+v", plan)
+	}
+}
+
+func TestShareThatIsTooLargeIsToldAgainByTheNextAttempt(t *testing.T) {
+	s := newStage(t)
+	s.users(2, nil)
+	params := with(rows(each(2, `{"id":"%s","customData":{"a":1}}`)...), "failAbove", 10)
+	for attempt := range 3 {
+		if _, err := s.invoke(t.Context(), params); err == nil || !strings.Contains(err.Error(), "failAbove allows 10 %") {
+			t.Errorf("attempt %d: error %v", attempt+1, err)
+		}
+	}
+}
+
+// deaf is a store that does not hear the end of a run, as if the process had died right before.
+type deaf struct {
+	jobs.Store
+	times int
+}
+
+func (d *deaf) Finish(ctx context.Context, r jobs.Record, state jobs.State, report json.RawMessage) error {
+	if d.times--; d.times >= 0 {
+		return errors.New("no answer")
+	}
+	return d.Store.Finish(ctx, r, state, report)
+}
+
+func TestRunThatDiesAfterItRemovedItsPlanIsDoneByTheNextAttempt(t *testing.T) {
+	store := &deaf{}
+	s := newStage(t, func(s *stage) {
+		store.Store = jobs.NewMemoryStore(s.clock.now)
+		s.jobs.Store = store
+	})
+	s.users(2, object{"a": 0})
+	run := s.sync(rows(each(2, `{"id":"%s","customData":{"a":1}}`)...))
+	s.tenant.SetCustomData("u001", object{"a": 5})
+	undo := object{"action": "undo", "run": run.RunID}
+	store.times = 1
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	if _, err := s.invoke(ctx, undo); err == nil {
+		t.Fatal("the first attempt did not fail")
+	}
+	s.clock.set(2 * time.Hour) // its lease has ended
+	report := s.sync(undo)
+	if report.Attempt != 2 || report.Counts["conflict"] != 1 || report.Counts["changed"] != 1 {
+		t.Errorf("attempt %d, counts %v", report.Attempt, report.Counts)
+	}
+	checkData(t, s, "u000", object{"a": number(0)})
+	if left, err := filepath.Glob(filepath.Join(s.out, "plans", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left of the plans: %v, %v", left, err)
+	}
+}
