@@ -215,6 +215,30 @@ func TestRetryAfterHoldsForEverybodyAndIsWaitedForOnce(t *testing.T) {
 	})
 }
 
+func TestAnAbsurdRetryAfterDoesNotStopTheEnvironmentForGood(t *testing.T) {
+	inWorld(t, logtotest.Config{}, func(w *world) {
+		client := &http.Client{Transport: w.client("50%").governor}
+		w.tenant.Inject(logtotest.Fault{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "99999999"}})
+		for _, want := range []int{http.StatusTooManyRequests, http.StatusOK} {
+			ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Hour)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.tenant.URL+"/oidc/.well-known/openid-configuration", http.NoBody)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				cancel()
+				w.t.Fatal(err)
+			}
+			if resp.StatusCode != want {
+				w.t.Errorf("status %d, want %d", resp.StatusCode, want)
+			}
+			resp.Body.Close()
+			cancel()
+		}
+	})
+}
+
 func TestAUsedUpTokenQuotaSlowsNothingDownAndIsNotAskedAgain(t *testing.T) {
 	inWorld(t, logtotest.Config{TokenQuota: 1}, func(w *world) {
 		c, other := w.client("50%"), w.client("50%")

@@ -23,6 +23,8 @@ const (
 	slowest = 0.1
 	// shortPause is how long nobody sends anything after a 429 that does not say how long to wait.
 	shortPause = time.Second
+	// longestPause is the longest that a Retry-After is taken for: an environment that believed in a year would never send again.
+	longestPause = time.Hour
 )
 
 // pace spaces requests out in time.
@@ -120,7 +122,7 @@ func (p *pace) refused(sent time.Time, retryAfter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if until := now.Round(0).Add(max(retryAfter, shortPause)); until.After(p.until) {
+	if until := now.Round(0).Add(min(max(retryAfter, shortPause), longestPause)); until.After(p.until) {
 		p.until = until
 	}
 	// Requests that were under way together are refused together: that is one sign.
