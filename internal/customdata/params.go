@@ -132,6 +132,8 @@ func (p Params) check() error {
 			return errors.New(`"run" and "force" are for the actions apply and undo`)
 		case p.Plan != "" && p.Action != ActionPlan:
 			return errors.New(`"plan" is for the actions plan and apply: give {"action": "apply", "plan": "…"} to apply one`)
+		case p.Plan != "" && p.Plan == p.Source:
+			return errors.New(`"plan" is where the plan is written, and would replace the rows in "source": name another file`)
 		case p.DryRun && p.Action == ActionPlan:
 			return errors.New(`"dryRun" is nothing for a plan, which writes nothing to Logto anyway`)
 		}

@@ -373,6 +373,7 @@ func TestParamsThatDoNotGoTogetherAreRefused(t *testing.T) {
 		`{"action":"apply","plan":"a","run":"b"}`:                      `no "run"`,
 		`{"action":"apply","plan":"a","newer":"b"}`:                    `give them to the plan`,
 		`{"action":"plan","rows":[],"source":"x"}`:                     `both "rows" and "source"`,
+		`{"action":"plan","source":"a.csv","plan":"a.csv"}`:            `would replace the rows`,
 		`{"action":"plan"}`:                                            `neither "rows" nor "source"`,
 		`{"rows":[{"id":"u","before":{},"customData":{}}],"limit":-2}`: `below zero`,
 	} {
