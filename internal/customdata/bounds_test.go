@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 func TestRowThatIsLargerThanAllThatMayBeUnderWayHoldsNothingUp(t *testing.T) {
@@ -16,6 +18,23 @@ func TestRowThatIsLargerThanAllThatMayBeUnderWayHoldsNothingUp(t *testing.T) {
 	report, err := s.invoke(ctx, rows(large, `{"id":"u000","customData":{"a":1}}`))
 	if err != nil || report.Counts["rejected"] != 1 || report.Counts["changed"] != 1 {
 		t.Errorf("counts %v, error %v", report.Counts, err)
+	}
+}
+
+func TestUserWhoHasMoreThanARowMayHaveIsPlannedAndTakenBack(t *testing.T) {
+	s := newStage(t)
+	large := object{}
+	for _, key := range []string{"a", "b", "c", "d"} {
+		large[key] = strings.Repeat("x", 900_000)
+	}
+	s.tenant.AddUser(logtotest.User{ID: "ann", CustomData: large})
+	_, plan := s.plan(rows(`{"id":"ann","customData":{},"remove":["a","b","c","d"]}`))
+	run := s.sync(object{"action": "apply", "plan": plan.Location})
+	checkData(t, s, "ann", object{})
+	undo, err := s.invoke(t.Context(), object{"action": "undo", "run": run.RunID})
+	// Logto takes less than that at once.
+	if err != nil || undo.Counts["rejected"] != 1 || undo.Counts["changed"] != 0 {
+		t.Errorf("counts %v, error %v", undo.Counts, err)
 	}
 }
 

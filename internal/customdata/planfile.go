@@ -17,6 +17,9 @@ import (
 // planVersion is the form of plans.
 const planVersion = 1
 
+// maxPlanLine bytes of a line of a plan are read. It has what is before, too, and a user may have come to that by many writes.
+const maxPlanLine = 16 * maxRow
+
 // planHead is a plan's first line.
 type planHead struct {
 	Version  int       `json:"plan"`
@@ -70,7 +73,7 @@ func (l planLine) row() (row, error) {
 	if r.data == nil {
 		r.data = map[string]any{}
 	}
-	return r, r.check()
+	return r, nil
 }
 
 // planSource yields the rows of a plan.
@@ -81,7 +84,7 @@ type planSource struct {
 
 func newPlanSource(r io.Reader, name string, from position) *planSource {
 	lines := newLineReader(r, from)
-	lines.max = 3 * maxRow // what is before, and what comes after
+	lines.max = maxPlanLine
 	return &planSource{lines, name}
 }
 
@@ -100,7 +103,9 @@ func (s *planSource) next() (entry, error) {
 			if line.Head != nil || line.End != nil {
 				continue
 			}
-			e.row, err = line.row()
+			if e.row, err = line.row(); err == nil {
+				e.check()
+			}
 		}
 		if err != nil {
 			return entry{}, fmt.Errorf("line %d of the plan %s: %w: make the plan again", at.Line, s.name, err)
@@ -138,17 +143,20 @@ func (s *syncer) checkPlan(ctx context.Context, name, version string) (read stri
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	lines := newLineReader(text, position{})
-	lines.max = 3 * maxRow
+	lines.max = maxPlanLine
 	var head, last planLine
 	count := int64(-2)
 	var raw []byte
 	for {
-		line, _, err := lines.next()
+		line, long, err := lines.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return "", err
+		}
+		if long {
+			return "", fmt.Errorf("line %d of %s has more than %d bytes, and no line of a plan may: leave that user's row out", lines.at.Line, name, maxPlanLine)
 		}
 		if count++; count == -1 && head.read(line) != nil {
 			break
@@ -191,7 +199,7 @@ type KeyChange struct {
 // ReadPlan reads the first users of a plan, most at most, their keys in order.
 func ReadPlan(r io.Reader, most int) ([]UserChange, error) {
 	lines := newLineReader(r, position{})
-	lines.max = 3 * maxRow
+	lines.max = maxPlanLine
 	var users []UserChange
 	for len(users) < most {
 		raw, _, err := lines.next()

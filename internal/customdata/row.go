@@ -91,6 +91,13 @@ type entry struct {
 	reason string // empty: the row is good
 }
 
+// check makes a row that can't be sent none, and says why. What a user had may be such a one: more than is taken at once.
+func (e *entry) check() {
+	if err := e.row.check(); err != nil {
+		e.row, e.reason = row{}, err.Error()
+	}
+}
+
 // source yields entries with growing lines, then io.EOF. Any other error fails the run.
 type source interface {
 	next() (entry, error)
