@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 // failing makes the places where rejected rows are kept fail as often as told, which ends a run after all that it does itself.
@@ -94,5 +96,22 @@ func TestRunThatDiesAfterItRemovedItsPlanIsDoneByTheNextAttempt(t *testing.T) {
 	checkData(t, s, "u000", object{"a": number(0)})
 	if left, err := filepath.Glob(filepath.Join(s.out, "plans", "*")); err != nil || len(left) > 0 {
 		t.Errorf("left of the plans: %v, %v", left, err)
+	}
+}
+
+func TestPlanWhoseSourceChangedSinceTheCheckpointIsMadeOfWhatIsThere(t *testing.T) {
+	s := newStage(t)
+	s.users(150, nil)
+	name := s.file("rows.ndjson", strings.Join(each(150, `{"id":"%s","customData":{"a":1}}`), "\n"))
+	event := fmt.Sprintf(`{"id":"e1","detail-type":"rows","source":"shop","time":"2026-11-24T03:00:00Z","detail":{"action":"plan","source":%q}}`, name)
+	s.tenant.Inject(logtotest.Fault{Route: search, After: 1, Status: 500})
+	if _, err := s.invoke(t.Context(), event); err == nil {
+		t.Fatal("no error")
+	}
+	s.file("rows.ndjson", strings.Join(each(120, `{"id":"%s","customData":{"a":2}}`), "\n"))
+	report := s.sync(event)
+	checkCounts(t, report, map[string]int64{"rows": 120, "users": 120, "toChange": 120, "unchanged": 0, "stale": 0, "missing": 0, "rejected": 0})
+	if lines := s.lines(*s.result(report).Plan); !strings.Contains(lines[0], `"customData":{"a":2}`) {
+		t.Errorf("plan %s", lines[0])
 	}
 }

@@ -203,7 +203,9 @@ func (s *syncer) open(ctx context.Context, open opener) (opened, error) {
 func (s *syncer) startOver() {
 	s.run.Restart()
 	s.countNothing()
-	s.done = progress{}
+	if s.done = (progress{}); s.planner != nil {
+		s.done.Planning = &planning{}
+	}
 }
 
 // settle counts what became of the first rows of a batch and saves now and then that they are done. Both happen here alone:
