@@ -126,16 +126,17 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	for range s.config.writers() {
 		writers.Go(func() { p.write(ctx, writing) })
 	}
-	err := p.settleAll(ctx)
-	// Nothing that is being written is cut off: it could land after the run has ended.
-	p.over.Store(true)
-	stopReading()
-	for range p.batches { // the reader may wait for a place
-	}
-	reader.Wait()
-	close(p.ready)
-	writers.Wait()
-	return err
+	// Nothing that is being written is cut off: it could land after the run has ended. Nor does it go on after a panic.
+	defer func() {
+		p.over.Store(true)
+		stopReading()
+		for range p.batches { // the reader may wait for a place
+		}
+		reader.Wait()
+		close(p.ready)
+		writers.Wait()
+	}()
+	return p.settleAll(ctx)
 }
 
 // untilDeadline is a context that ends by ctx's deadline alone: who interrupts a run wants to know what was written, so what is

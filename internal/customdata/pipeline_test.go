@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
@@ -53,13 +55,25 @@ func TestInterruptedRunFinishesItsWritesAndSavesThem(t *testing.T) {
 	s.users(200, nil)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
+	const first = 34
 	under := make(chan struct{})
-	s.onWrites(func(n int) {
-		if n == 50 {
+	var mu sync.Mutex
+	writes, missing := 0, map[string]bool{} // of the first rows: what comes after one that was not begun is not saved
+	for i := range first {
+		missing["/api/users/"+id(i)+"/custom-data"] = true
+	}
+	s.before = func(r request) {
+		if r.route != merge {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		delete(missing, r.URL.Path)
+		if writes++; writes >= 50 && len(missing) == 0 && ctx.Err() == nil {
 			interrupt()
 			close(under)
 		}
-	})
+	}
 	params := rows(each(200, `{"id":"%s","customData":{"a":1}}`)...)
 	report, err := s.invoke(ctx, params)
 	if !errors.Is(err, context.Canceled) || report.Outcome != jobs.OutcomeFailed {
@@ -67,7 +81,7 @@ func TestInterruptedRunFinishesItsWritesAndSavesThem(t *testing.T) {
 	}
 	<-under
 	written := s.tenant.Requests(merge)
-	if report.Rejected != nil || int(report.Counts["changed"]) < 50-16 || int(report.Counts["changed"]) > written {
+	if report.Rejected != nil || int(report.Counts["changed"]) < first || int(report.Counts["changed"]) > written {
 		t.Errorf("counts %v after %d writes", report.Counts, written)
 	}
 	s.before = nil
@@ -130,6 +144,29 @@ func TestUserWhoIsWrittenWhileBeingLookedUpAgainIsNotTakenForWhatWasRead(t *test
 	lines[120], lines[200] = lines[200], lines[120]
 	s.sync(rows(lines...))
 	checkData(t, s, "u000", object{"n": number(0)})
+}
+
+func TestNothingIsWrittenAfterAPanicHasEndedTheRun(t *testing.T) {
+	var told int
+	var ended atomic.Bool
+	s := newStage(t, oneByOne, func(s *stage) {
+		s.config.Progress = func(customdata.Progress) {
+			if told++; told == 2 {
+				panic("of who is told how far it is")
+			}
+		}
+	})
+	s.users(300, nil)
+	s.onWrites(func(int) {
+		if ended.Load() {
+			t.Error("a write after the run's end")
+		}
+	})
+	_, err := s.invoke(t.Context(), rows(each(300, `{"id":"%s","customData":{"a":1}}`)...))
+	ended.Store(true)
+	if err == nil || !strings.Contains(err.Error(), "panic") {
+		t.Errorf("error %v", err)
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
