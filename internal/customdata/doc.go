@@ -75,7 +75,9 @@
 // Before a run overwrites or removes something it keeps what was there, in undo/RUNID/ of the output; {"action": "undo", "run":
 // "…"} restores that key by key, where nobody changed the value since. These files are personal data. In S3 they are encrypted by
 // the bucket and expire by its lifecycle; on a disk they are encrypted here, by AES-GCM, with Config.SealKey. Messages of a queue
-// keep nothing.
+// keep nothing. A plan is not encrypted on a disk, nor, as long as an undo runs, what it takes back: both are for their owner alone.
+//
+// A run that is not over yet is not to be taken back: what it writes after that stays. Cancel it first.
 //
 // # Stopping and going on
 //
@@ -84,7 +86,8 @@
 // the rows under way to be looked up again, which then finds much of them unchanged. A checkpoint is the offset of a record's
 // end, and reading goes on from there; a compressed file can't be entered in the middle and is unpacked from its start, without
 // looking at the rows that are done (less than a second for a million of them). All attempts read the same version of the file.
-// If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 4 MB of rows.
+// If it is another one by then, it is read from the start. While a plan is made, a checkpoint comes with each 4 MB of rows; a
+// run that failed with its plan made makes it anew when it is run again.
 //
 // Config.Progress is told how far a run is.
 //

@@ -32,7 +32,7 @@ func ManagementAccess() doctor.Access {
 	}
 	return doctor.Access{To: "Logto's Management API", Scopes: []string{logto.ManagementScope}, Needs: needs, Limits: []string{
 		"the secret: the role of this function alone may read it (ReadOwnSecret in template.yaml); keep it out of other hands and places",
-		"the token: it lives as long as Console > API resources > Logto Management API says, is kept in memory alone, and goes to no other address",
+		"the token: it lives as long as Console > API resources > Logto Management API says, is kept in memory, and sealed where TOKEN_CACHE says, and goes to no other address",
 		"the code: it has no other calls than those it made, and none that deletes",
 		"the log: Console > Audit logs, by this app, shows each token that was got; an app of its own for each function keeps them apart",
 		"the secret's age: a new one, and the old one deleted, ends whatever was stolen (m2mjobs doctor tells the age)",
