@@ -115,3 +115,18 @@ func TestPlanWhoseSourceChangedSinceTheCheckpointIsMadeOfWhatIsThere(t *testing.
 		t.Errorf("plan %s", lines[0])
 	}
 }
+
+func TestPlanIsNotTouchedByAnAttemptThatLostItsLease(t *testing.T) {
+	s := newStage(t)
+	s.users(2, nil)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	s.before = func(request) { s.clock.set(2 * time.Hour) } // frozen while the users were looked up
+	params := with(rows(each(2, `{"id":"%s","customData":{"a":1}}`)...), "action", "plan")
+	if _, err := s.invoke(ctx, params); !errors.Is(err, jobs.ErrLeaseLost) {
+		t.Errorf("error %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(s.out, "plans", "*")); err != nil || len(left) > 0 {
+		t.Errorf("written after the lease: %v, %v", left, err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path"
 
 	"github.com/m2mjobs/m2mjobs/internal/extsort"
+	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
 )
@@ -166,11 +167,19 @@ func (p *planner) flush(ctx context.Context) (err error) {
 	if err := p.sorter.Chunk(file); err != nil {
 		return fmt.Errorf("sorting rows by user: %w", err)
 	}
-	if err := file.Close(); err != nil {
+	if err := p.publish(file); err != nil {
 		return err
 	}
 	p.done.Planning.Chunks++
 	return nil
+}
+
+// publish makes a file appear, unless another attempt may have taken over: its files have the same names.
+func (p *planner) publish(file *files.Writer) error {
+	if err := p.run.Alive(); err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func (p *planner) chunk(n int) string {
@@ -201,7 +210,7 @@ func (p *planner) write(ctx context.Context, by func(*folder) fold) (plan Plan, 
 	if err := f.all(chunks); err != nil {
 		return Plan{}, err
 	}
-	if err := file.Close(); err != nil {
+	if err := p.publish(file); err != nil {
 		return Plan{}, err
 	}
 	f.estimate(ctx)
