@@ -43,13 +43,13 @@ type Result struct {
 type Change struct {
 	Line int      `json:"line"`
 	User string   `json:"user"`           // the user's id
-	Keys []string `json:"keys,omitempty"` // that would be written; the first 20
-	Gone []string `json:"gone,omitempty"` // that would be removed; the first 20
+	Keys []string `json:"keys,omitempty"` // that would be written; the first ten
+	Gone []string `json:"gone,omitempty"` // that would be removed; the first ten
 }
 
 // named are keys as a Change has them: it is kept in checkpoints, and a row may have a megabyte of keys.
 func named(keys []string) []string {
-	const most, longest = 20, 100
+	const most, longest = 10, 64
 	first := slices.Clone(keys[:min(len(keys), most)])
 	for i, key := range first {
 		if len(key) > longest {
