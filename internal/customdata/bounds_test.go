@@ -13,7 +13,7 @@ func TestRowThatIsLargerThanAllThatMayBeUnderWayHoldsNothingUp(t *testing.T) {
 	s := newStage(t)
 	s.users(1, nil)
 	large := `{"id":"u000","customData":{"a":"` + strings.Repeat("x", 9<<20) + `"}}`
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	report, err := s.invoke(ctx, rows(large, `{"id":"u000","customData":{"a":1}}`))
 	if err != nil || report.Counts["rejected"] != 1 || report.Counts["changed"] != 1 {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,11 +37,11 @@ func TestUndoTakesBackARowThatIsKeptTwiceBecauseItsFirstWriteFailed(t *testing.T
 }
 
 func TestUndoThatIsShortOfTimeGoesOnAndTakesEverythingBackOnce(t *testing.T) {
-	var calls int
+	var calls atomic.Int64
 	s := newStage(t, func(s *stage) {
 		// The time is up soon after an attempt has begun.
 		s.jobs.Now = func() time.Time {
-			if calls--; calls == 0 {
+			if calls.Add(-1) == 0 {
 				s.clock.set(time.Hour - 10*time.Second)
 			}
 			return s.clock.now()
@@ -54,8 +55,8 @@ func TestUndoThatIsShortOfTimeGoesOnAndTakesEverythingBackOnce(t *testing.T) {
 	for attempts := 1; report.Outcome != jobs.OutcomeDone; attempts++ {
 		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
 		s.clock.set(0)
-		if calls = 0; attempts < 8 {
-			calls = 5
+		if calls.Store(0); attempts < 8 {
+			calls.Store(5)
 		}
 		var err error
 		report, err = s.invoke(ctx, object{"action": "undo", "run": run.RunID})
