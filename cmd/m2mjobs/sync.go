@@ -82,6 +82,9 @@ type syncUndo struct {
 
 // Run makes a plan.
 func (c *syncPlan) Run(ctx context.Context, io stdio, line commandLine) error {
+	if path.Ext(c.Out) != ".plan" {
+		return usage(errors.New("--out must end in .plan, by which sync apply tells a plan from rows"))
+	}
 	p := c.guards.params()
 	p.Action, p.Source, p.Plan = customdata.ActionPlan, c.File, c.Out
 	return c.run(ctx, io, line, p)
