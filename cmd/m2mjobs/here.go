@@ -45,7 +45,7 @@ func (h here) store(function string) (*bolt.Store, error) {
 	}
 	// Runs beside each other share a tenant's budget, whichever folders they remember themselves in.
 	if usual, err := stateDir(""); err == nil {
-		store.Shares = filepath.Join(usual, "shares.db")
+		store.Shares = filepath.Join(usual, bolt.SharesFile)
 	}
 	return store, nil
 }
@@ -85,6 +85,9 @@ func (h here) call(ctx context.Context, name string, event []byte, log io.Writer
 		runs.Collect(ctx, config)
 	})
 	if err != nil {
+		if h.EnvFile == "" && errors.As(err, new(*function.ConfigError)) {
+			err = fmt.Errorf("%w; --env-file FILE takes variables from a file", err)
+		}
 		return nil, nil, err
 	}
 	answer, err = h.invoke(ctx, handler, event)

@@ -59,6 +59,9 @@ func (w where) openLocal() (*memories, error) {
 	}
 	m := &memories{place: dir}
 	for _, file := range files {
+		if filepath.Base(file) == bolt.SharesFile { // of all jobs' budgets: it has no runs
+			continue
+		}
 		store, err := bolt.Attach(file)
 		if err != nil {
 			return nil, err

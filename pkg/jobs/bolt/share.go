@@ -29,7 +29,7 @@ func (s *Store) Share(_ context.Context, budget, owner string, until time.Time) 
 	}
 	path := s.Shares
 	if path == "" {
-		path = filepath.Join(filepath.Dir(s.path), "shares.db")
+		path = filepath.Join(filepath.Dir(s.path), SharesFile)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return 0, fmt.Errorf("place for the file of shares: %w", err)

@@ -15,7 +15,7 @@
 // Another process can look at the file meanwhile, cancel runs and pause jobs ([Attach]): the file itself is open only
 // as long as an operation takes.
 //
-// What several processes share, of whatever job, stands in a file of its own, shares.db beside the state file unless
+// What several processes share, of whatever job, stands in a file of its own, [SharesFile] beside the state file unless
 // [Store].Shares says otherwise: it is open only as long as an operation takes, too.
 //
 // A slot is remembered for good, with the params and the report of its newest run: delete the file to forget. Of each
@@ -54,12 +54,15 @@ var (
 	currentKey   = []byte("current")
 )
 
+// SharesFile is the usual name of the file in which shares of budgets are kept. It has no runs: Attach refuses it.
+const SharesFile = "shares.db"
+
 // Store is a jobs.Store in a file.
 type Store struct {
 	// Now is the wall clock. Nil: time.Now. Set it before use.
 	Now func() time.Time
 	// Shares is the file in which shares of budgets are kept, for all processes that keep to one budget together. Empty:
-	// shares.db beside the state file. It is made, with its folder, when it is needed. Set it before use.
+	// SharesFile beside the state file. It is made, with its folder, when it is needed. Set it before use.
 	Shares string
 
 	path    string
