@@ -13,8 +13,8 @@ import (
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
-// TestTheJobOfThePageWorks builds the job of docs/your-own-job.md, where the page says it stands, and runs it against the demo's
-// tenant and shop.
+// TestTheJobOfThePageWorks puts the job of docs/your-own-job.md where the page says it stands, and runs it by the page's own command
+// against the demo's tenant and shop.
 func TestTheJobOfThePageWorks(t *testing.T) {
 	page, err := os.ReadFile("../../docs/your-own-job.md")
 	if err != nil {
@@ -39,17 +39,17 @@ func TestTheJobOfThePageWorks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	job := filepath.Join(dir, "count-stock")
-	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", job, "../../functions/count-stock")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	_, rest, found = strings.Cut(string(page), "```sh\n")
+	command, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("the page has no command")
 	}
 
 	world := newWorld(t, t.TempDir(), nil)
-	run := exec.CommandContext(t.Context(), job, `{"limit": 3}`)
-	for name, value := range world.Environment(demo.YourJob) {
-		run.Env = append(run.Env, name+"="+value)
-	}
+	variables := filepath.Dir(world.EnvironmentFile(demo.YourJob))
+	run := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "DIR", variables))
+	run.Dir = "../.."
+	run.Env = append(os.Environ(), "GOFLAGS=-overlay="+filepath.Join(dir, "overlay.json"))
 	var stderr bytes.Buffer
 	run.Stderr = &stderr
 	out, err := run.Output()
