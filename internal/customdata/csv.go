@@ -63,7 +63,7 @@ func (s *csvSource) header(fields []string) error {
 		if len(fields) == 1 && strings.ContainsAny(fields[0], ";\t|") {
 			return errors.New("it is one column: separate columns by commas")
 		}
-		return fmt.Errorf("the first column is none of %s: has the file a header line?", keyNames)
+		return errors.New("the first column is none of the keys (has the file a header line?)")
 	}
 	if len(fields) == 1 {
 		return errors.New("there is nothing to write: it has no second column")

@@ -326,7 +326,7 @@ func TestParamsSayWhatIsAccepted(t *testing.T) {
 		event("shop", "Object Created", `{"bucket":{"name":"b"},"x":1}`):    `unknown field "bucket"`,
 		fmt.Sprintf(`{"source":%q}`, s.file("rows.json", "[]")):             "name it .ndjson",
 		fmt.Sprintf(`{"source":%q}`, s.file("rows.txt", "")):                "must end in .ndjson, .jsonl or .csv",
-		fmt.Sprintf(`{"source":%q}`, s.file("rows.csv", "email,plan\n")):    `rows.csv: the CSV header in line 1: the first column is none of id,`,
+		fmt.Sprintf(`{"source":%q}`, s.file("rows.csv", "email,plan\n")):    `rows.csv: the CSV header in line 1: the first column is none of the keys`,
 		fmt.Sprintf(`{"source":%q}`, s.file("more.csv", "id,plan,plan\nx")): `column 3 has the name of an earlier one`,
 	} {
 		report, err := s.invoke(t.Context(), payload)

@@ -256,7 +256,7 @@ func TestCSVHeaderThatCanNotBeUsedShowsWhatIsAccepted(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                       "the CSV file is empty",
 		"\n\n":                   "the CSV file is empty",
-		"email,plan\n":           `line 1: the first column is none of id, primaryEmail, username, primaryPhone: has the file a header line?`,
+		"email,plan\n":           `line 1: the first column is none of the keys (has the file a header line?); the header's first column is one of id, primaryEmail`,
 		"\nemail,plan\n":         `line 2: the first column is none of`,
 		"id;plan\nu1;gold\n":     "separate columns by commas",
 		"id\n":                   "it has no second column",
