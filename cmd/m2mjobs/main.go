@@ -113,10 +113,21 @@ func run(ctx context.Context, args []string, io stdio) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(io.err, "m2mjobs: %v\nTry: m2mjobs --help\n", err)
+		fmt.Fprintf(io.err, "m2mjobs: %v\nTry: %s --help\n", err, helpful(err))
 		return exitUsage
 	}
 	return exitCode(chosen.Run(), io.err)
+}
+
+// helpful is the command whose help tells how it is used that was used wrongly.
+func helpful(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		if node := wrong.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "m2mjobs"
 }
 
 // exitCode prints an error and says how the process ends.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path"
 	"strings"
 
@@ -95,6 +97,9 @@ func (c *syncApply) Run(ctx context.Context, io stdio, line commandLine) error {
 	p := c.guards.params()
 	if c.File == "" {
 		c.File = defaultPlan
+		if _, err := os.Stat(c.File); errors.Is(err, fs.ErrNotExist) {
+			return usage(fmt.Errorf("there is no %s here: m2mjobs sync plan FILE writes one, or name a plan or rows", c.File))
+		}
 	}
 	if p.DryRun = c.DryRun; path.Ext(c.File) == ".plan" {
 		p.Action, p.Plan, p.Force = customdata.ActionApply, c.File, c.Force
@@ -128,6 +133,9 @@ func (c *syncing) run(ctx context.Context, stdio stdio, line commandLine, p cust
 	}
 	answer, reports, err := c.watched(ctx, stdio.err, event)
 	if err != nil && ctx.Err() != nil {
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted") // what was under way, and that it was finished, is said already
+		}
 		err = fmt.Errorf("%w; go on with:\n%s", err, line)
 	}
 	if c.JSON || len(reports) != 1 {
@@ -179,18 +187,23 @@ func (c *syncing) show(ctx context.Context, w io.Writer, p customdata.Params, re
 	switch plan := result.Plan; {
 	case p.Action == customdata.ActionPlan && plan != nil:
 		s.plan(*plan)
+		s.notUsed(report.Rejected)
 		if err := c.sample(ctx, s, plan.Location); err != nil {
 			return err
 		}
 		s.printf("\nApply it: m2mjobs sync apply %s\n", plan.Location)
 	default:
-		rows := [][2]string{{"rows", count("rows")}}
+		var rows [][2]string
+		if p.Action != customdata.ActionUndo { // which counts users
+			rows = append(rows, [2]string{"rows", count("rows")})
+		}
 		for _, name := range []string{"changed", "wouldChange", "unchanged", "stale", "conflict", "missing", "rejected"} {
 			if n, ok := report.Counts[name]; ok {
 				rows = append(rows, [2]string{name, number(n)})
 			}
 		}
 		s.rows(append(rows, used(report))...)
+		s.notUsed(report.Rejected)
 		if report.Counts["changed"] > 0 && p.Action != customdata.ActionUndo {
 			s.printf("\nTake it back: m2mjobs sync undo %s\n", report.RunID)
 		}
@@ -220,6 +233,18 @@ func (s *show) plan(plan customdata.Plan) {
 		[2]string{"applying takes", takes})...)
 }
 
+// notUsed tells of the first rows that were not used why.
+func (s *show) notUsed(rejected *jobs.Rejected) {
+	if rejected == nil || len(rejected.Some) == 0 {
+		return
+	}
+	some := rejected.Some[:min(sampled, len(rejected.Some))]
+	s.heading("Not used, the first %d of %s", len(some), number(rejected.Rows))
+	for _, r := range some {
+		s.printf("  line %d  %s\n", r.Line, r.Reason)
+	}
+}
+
 // humanSeconds writes 5400 as 1h30m.
 func humanSeconds(s float64) string {
 	minutes := int64(s) / 60
@@ -232,7 +257,7 @@ func humanSeconds(s float64) string {
 	return fmt.Sprintf("%s h %d min", number(minutes/60), minutes%60)
 }
 
-// sampled users are shown of a plan.
+// sampled users are shown of a plan, and as many rows that were not used.
 const sampled = 5
 
 // sample shows the first users of a plan, key by key.
