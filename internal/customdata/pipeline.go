@@ -21,6 +21,9 @@ const (
 	// window is how many batches may be under way: while a slow row is waited for, those after it go on. It is also what a run
 	// that was killed looks up again.
 	window = 24
+	// enough rows that wait for their writes keep more from being looked up: of a budget the lookups would take what the writes
+	// need, and what was read long before the write may be another by then.
+	enough = 50
 	// windowBytes of rows may be under way, so that memory has a bound whatever their size.
 	windowBytes = 8 << 20
 )

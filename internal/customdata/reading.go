@@ -13,6 +13,7 @@ import (
 func (p *pipeline) read(ctx context.Context, rows source) {
 	defer close(p.looking)
 	for first := true; ; first = false {
+		p.awaitWriters()
 		l := p.begin(ctx, rows, first)
 		end := l.err != nil || l.failed != nil // what follows does not look at l before it is done
 		if l.failed == nil && len(l.rows) > 0 {
@@ -25,6 +26,15 @@ func (p *pipeline) read(ctx context.Context, rows source) {
 		if end {
 			return
 		}
+	}
+}
+
+// awaitWriters waits until the writers want more rows. They come to the end of those they have, also when the run is over.
+func (p *pipeline) awaitWriters() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.pending >= enough {
+		p.turn.Wait()
 	}
 }
 
