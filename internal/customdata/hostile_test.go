@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector makes these many times slower, and they are not about races: tools/test.sh runs them without it.
+
 package customdata_test
 
 import (

@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -249,22 +248,6 @@ func TestArchiveThatCanNotBeReadSaysWhatToDo(t *testing.T) {
 		_, _, err := entriesFrom(t.Context(), local, source, "", from)
 		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.name) {
 			t.Errorf("%s: error %v, want it to say %q", test.name, err, test.want)
-		}
-	}
-}
-
-func TestArchiveThatUnpacksEnormouslyIsReadWithoutHoldingIt(t *testing.T) {
-	for _, packed := range []string{".gz", ".zst"} {
-		source := onDisk(t, "rows.ndjson"+packed, pack(t, packed, strings.Repeat("x", 64<<20)))
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		entries, _, err := entriesFrom(t.Context(), local, source, "", position{})
-		runtime.ReadMemStats(&after)
-		if err != nil || len(entries) != 1 || entries[0].reason != tooLong || entries[0].end.Offset != 64<<20 {
-			t.Errorf("%s: %d entries, %v", packed, len(entries), err)
-		}
-		if n := after.TotalAlloc - before.TotalAlloc; n > 48<<20 {
-			t.Errorf("%s: %d MiB were allocated", packed, n>>20)
 		}
 	}
 }
