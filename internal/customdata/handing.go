@@ -24,6 +24,7 @@ func (p *pipeline) enqueue(ctx context.Context, l *looked) error {
 		p.pending++
 		if !w.busy {
 			w.busy = true
+			p.hire()
 			p.ready <- w.user
 		}
 	}

@@ -76,6 +76,7 @@ type pipeline struct {
 	*syncer
 	changes int64         // that the rows handed on so far make; hand's, as is parts
 	parts   int           // in which what they overwrite is kept
+	hire    func()        // another writer, if there may be one more: most rows change nothing, and need none
 	slots   chan struct{} // one for each lookup under way
 	looking chan *looked
 	batches chan *batch
@@ -124,11 +125,15 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	writing, stopWriting := untilDeadline(ctx)
 	defer stopWriting()
 	var reader, writers sync.WaitGroup
+	left := s.config.writers()
+	p.hire = func() {
+		if left > 0 {
+			left--
+			writers.Go(func() { p.write(ctx, writing) })
+		}
+	}
 	reader.Go(func() { p.read(reading, rows) })
 	reader.Go(func() { p.hand(reading, stopReading) })
-	for range s.config.writers() {
-		writers.Go(func() { p.write(ctx, writing) })
-	}
 	// Nothing that is being written is cut off: it could land after the run has ended. Nor does it go on after a panic.
 	defer func() {
 		p.over.Store(true)
