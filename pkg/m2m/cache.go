@@ -86,7 +86,7 @@ func (s *Source) share(ctx context.Context, e *envelope) (k *kept, works bool) {
 		if does {
 			return k, true
 		}
-		if time.Since(began) >= leaseWait || !sleep(ctx, pause/2+rand.N(pause)) {
+		if time.Since(began) >= leaseWait || !sleep(ctx, pause/2+rand.N(pause)) { // #nosec G404 -- jitter is no secret
 			return nil, true
 		}
 	}
