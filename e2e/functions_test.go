@@ -289,16 +289,18 @@ func TestSampleEventsAreAccepted(t *testing.T) {
 			t.Errorf("answered %s", answer)
 		}
 	})
-	tried["sync-custom-data/step-functions"] = true
-	t.Run("sync-custom-data step-functions", func(t *testing.T) {
-		var reports []jobs.Report
-		if err := json.Unmarshal(invoke(t, sync, event(t, function.SyncCustomData, "step-functions")), &reports); err != nil {
-			t.Fatal(err)
-		}
-		if len(reports) != 2 || reports[0].Outcome != jobs.OutcomeDone || reports[1].Outcome != jobs.OutcomeDone {
-			t.Errorf("reports %+v", reports)
-		}
-	})
+	for job, f := range map[string]*emulator.Function{function.DailyOrders: daily, function.SyncCustomData: sync} {
+		tried[job+"/step-functions"] = true
+		t.Run(job+" step-functions", func(t *testing.T) {
+			var reports []jobs.Report
+			if err := json.Unmarshal(invoke(t, f, event(t, job, "step-functions")), &reports); err != nil {
+				t.Fatal(err)
+			}
+			if len(reports) != 2 || reports[0].Outcome != jobs.OutcomeDone || reports[1].Outcome != jobs.OutcomeDone {
+				t.Errorf("reports %+v", reports)
+			}
+		})
+	}
 	for job, f := range map[string]*emulator.Function{function.DailyOrders: daily, function.SyncCustomData: sync} {
 		tried[job+"/continuation"] = true
 		// A run that nobody began cannot go on: that it is looked for shows that the envelope was understood.
