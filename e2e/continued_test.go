@@ -21,7 +21,7 @@ func TestDeployedFileThatNeedsTenContinuationsIsWrittenOnce(t *testing.T) {
 	s.showLog(t, function.SyncCustomData)
 	s.withTimeout(t, function.SyncCustomData, 3)
 	s.slowly(t, 150*time.Millisecond)
-	const n, asOf, times = 2000, "2000-10-01", 10 // older than what later tests write
+	const n, asOf, times = 2000, "2000-12-15", 10 // older than what later tests write
 	before := s.tenant.Requests(patch)
 	text, emails := s.rows(t, n, asOf)
 	s.put(t, "customers/ten.ndjson", text)

@@ -47,7 +47,7 @@ func TestDeployedRunIsListedShownAndCancelled(t *testing.T) {
 	s, m2mjobs := shared.stack, newOperator(t)
 	s.showLog(t, function.SyncCustomData)
 	s.slowly(t, 40*time.Millisecond)
-	const n, asOf = 600, "2000-11-01"
+	const n, asOf = 600, "2001-02-01"
 	before := s.tenant.Requests(patch)
 	text, _ := s.rows(t, n, asOf)
 	// Not .ndjson, so that the rule leaves it to this test to deliver the event.
