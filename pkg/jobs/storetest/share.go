@@ -48,7 +48,7 @@ func sharesFree(t *testing.T, s *suite) {
 }
 
 func sharesRace(t *testing.T, s *suite) {
-	const owners = 6
+	const owners = 4
 	var mu sync.Mutex
 	has, most := map[string]int{}, 0
 	var all sync.WaitGroup
