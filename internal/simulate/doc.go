@@ -24,7 +24,8 @@
 //
 // Events come in the order of virtual time. What is random is seeded (the governor's pauses) or its mean (those before a request is
 // repeated). What happens at the same virtual instant is ordered by Go's scheduler, which with one processor (GOMAXPROCS, set
-// by the tests) does the same each time, unless a file makes it wait. The one place where that mattered much, whether a read
-// or a write goes first, is settled by ten microseconds. So requests are the same in every run, and times at Logto Cloud's limit; on a
-// server of one's own times have differed by less than a thousandth. Hence they are printed with three digits.
+// by the tests) does the same each time, unless a file makes it wait or a busy machine interrupts it. The one place where that
+// mattered much, whether a read or a write goes first, is settled by ten microseconds. So requests are the same in every run,
+// and times at Logto Cloud's limit, but for a lookup that is or is not under way when an invocation ends; on a server of one's own
+// times have differed by less than a thousandth. Hence they are printed with three digits.
 package simulate

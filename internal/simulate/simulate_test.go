@@ -43,9 +43,11 @@ func TestAThousandUsers(t *testing.T) {
 				t.Errorf("%d requests took %v at ten a second", f.requests(), f.took)
 			}
 			again := simulate(t, c)
-			drift := (again.took - f.took).Abs()
-			if again.took = f.took; drift > 50*time.Millisecond || again != f {
-				t.Errorf("a second time: %+v and %v of time, the first time %+v", again, drift, f)
+			// Whether a lookup was under way when an invocation ended, a busy machine may decide otherwise: see the package comment.
+			drift, reads := (again.took - f.took).Abs(), max(again.reads, f.reads)-min(again.reads, f.reads)
+			again.took, again.reads = f.took, f.reads
+			if reads >= rounds || drift > 50*time.Millisecond+time.Duration(reads)*time.Second/10 || again != f {
+				t.Errorf("a second time: %+v but for %d reads and %v of time, the first time %+v", again, reads, drift, f)
 			}
 		})
 	}
