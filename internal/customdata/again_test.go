@@ -99,6 +99,30 @@ func TestRunThatDiesAfterItRemovedItsPlanIsDoneByTheNextAttempt(t *testing.T) {
 	}
 }
 
+func TestLimitHoldsForAllAttemptsOfARunTogether(t *testing.T) {
+	store := &deaf{times: 1}
+	s := newStage(t, func(s *stage) {
+		store.Store = jobs.NewMemoryStore(s.clock.now)
+		s.jobs.Store = store
+		s.config.SealKey = func() ([]byte, error) { return make([]byte, 32), nil }
+	})
+	s.users(9, object{"a": 0})
+	params := with(rows(each(9, `{"id":"%s","customData":{"a":1}}`)...), "limit", 4)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	if _, err := s.invoke(ctx, params); err == nil || s.tenant.Requests(merge) != 4 {
+		t.Fatalf("the first attempt made %d writes and did not fail", s.tenant.Requests(merge))
+	}
+	s.tenant.SetCustomData("u001", object{"a": 5}) // is one of the four all the same
+	s.clock.set(2 * time.Hour)                     // its lease has ended
+	report := s.sync(params)
+	if report.Attempt != 2 || report.Counts["changed"] != 1 || report.Counts["unchanged"] != 3 || s.tenant.Requests(merge) != 5 {
+		t.Errorf("attempt %d, counts %v, %d writes", report.Attempt, report.Counts, s.tenant.Requests(merge))
+	}
+	checkData(t, s, "u001", object{"a": number(1)})
+	checkData(t, s, "u004", object{"a": number(0)})
+}
+
 func TestPlanWhoseSourceChangedSinceTheCheckpointIsMadeOfWhatIsThere(t *testing.T) {
 	s := newStage(t)
 	s.users(150, nil)

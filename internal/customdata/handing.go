@@ -63,11 +63,10 @@ func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
 			continue
 		}
 		if changes {
-			if limit := p.run.Params.Limit; limit > 0 && p.changes >= limit {
+			if !p.choose(id) {
 				b.cut(i)
 				return work, before
 			}
-			p.changes++
 			before = append(before, inverse(id, u.expected, set, drop))
 			u.expected = merged(u.expected, set, drop)
 		}
@@ -75,6 +74,18 @@ func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
 		work = append(work, task{u, i})
 	}
 	return work, before
+}
+
+// choose tells whether a user may be changed within the limit.
+func (p *pipeline) choose(id string) bool {
+	if p.chosen == nil || p.chosen[id] {
+		return true
+	}
+	if len(p.chosen) >= p.limit {
+		return false
+	}
+	p.chosen[id] = true
+	return true
 }
 
 // cut ends the rows before the one at index i.

@@ -39,9 +39,8 @@ type Params struct {
 	Newer string `json:"newer,omitempty"`
 	// OnlyKeys are the top-level keys that may be written or removed: what rows say of others is left out. Empty: all.
 	OnlyKeys []string `json:"onlyKeys,omitempty"`
-	// Limit is how many users at most are changed: in a plan the first ones by id, in a sync those of the first rows that
-	// change something, and after an attempt that was killed, besides them, those that it changed since its last checkpoint. Zero:
-	// no limit.
+	// Limit is how many users at most are changed, whatever becomes of the run's attempts: in a plan the first ones by id, in a sync
+	// those of the first rows that change something. Zero: no limit.
 	Limit int64 `json:"limit,omitempty"`
 	// FailAbove is a share of the rows in percent: if more would change their users or can't be used, or if there are no rows at
 	// all, the run fails. A sync then makes a plan first, so that it fails before it writes anything. Zero: no such guard.

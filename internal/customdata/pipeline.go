@@ -74,10 +74,11 @@ type user struct {
 // users, several write, each user by one of them, and the caller settles what is done, in the file's order.
 type pipeline struct {
 	*syncer
-	changes int64         // that the rows handed on so far make; hand's, as is parts
-	parts   int           // in which what they overwrite is kept
-	hire    func()        // another writer, if there may be one more: most rows change nothing, and need none
-	slots   chan struct{} // one for each lookup under way
+	chosen  map[string]bool // the users that a run with a limit changes; hand's, as are limit and parts
+	limit   int             // of them
+	parts   int             // in which what they overwrite is kept
+	hire    func()          // another writer, if there may be one more: most rows change nothing, and need none
+	slots   chan struct{}   // one for each lookup under way
 	looking chan *looked
 	batches chan *batch
 	ready   chan *user // one place for each row under way, so that handing over never waits
@@ -106,7 +107,6 @@ type recent struct {
 func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	p := &pipeline{
 		syncer:  s,
-		changes: s.done.Changed,
 		slots:   make(chan struct{}, s.config.lookups()),
 		looking: make(chan *looked, s.config.lookups()),
 		batches: make(chan *batch, max(1, window-s.config.lookups()-4)), // the others are with the goroutines
@@ -119,6 +119,15 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 	p.turn.L = &p.mu
 	if p.blocked == nil {
 		p.blocked = map[string]int{}
+	}
+	if limit := s.run.Params.Limit; limit > 0 {
+		var err error
+		if p.chosen, err = s.begun(ctx); err != nil {
+			return err
+		}
+		if p.limit = int(limit); !s.keeps() {
+			p.limit -= int(s.done.Changed)
+		}
 	}
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()

@@ -25,7 +25,7 @@ const sealedExt = ".sealed"
 // whoever takes it back looks whether it did.
 func (p *pipeline) keepBefore(ctx context.Context, lines []planLine) error {
 	// Messages of a queue, which have no slot, are many and small, and nobody takes one back.
-	if len(lines) == 0 || p.config.Output == "" || p.run.Slot == "" || p.run.Params.DryRun {
+	if len(lines) == 0 || !p.keeps() {
 		return nil
 	}
 	var data bytes.Buffer
@@ -44,6 +44,28 @@ func (p *pipeline) keepBefore(ctx context.Context, lines []planLine) error {
 		return fmt.Errorf("keeping what users had before: %w", err)
 	}
 	return nil
+}
+
+func (s *syncer) keeps() bool {
+	return s.config.Output != "" && s.run.Slot != "" && !s.run.Params.DryRun
+}
+
+// begun are the users of whom earlier attempts may have written more than their checkpoint says: what they kept beforehand tells.
+func (s *syncer) begun(ctx context.Context) (map[string]bool, error) {
+	users := map[string]bool{}
+	if s.run.Attempt == 1 || !s.keeps() {
+		return users, nil
+	}
+	parts, err := s.config.Files.List(ctx, s.config.Output, "undo/"+s.run.ID+"/")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range parts {
+		if err := s.readPart(ctx, name, func(line planLine, _ []byte) { users[line.ID] = true }); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
 }
 
 // inverse is the line that takes a write to a user who has data back.
@@ -168,8 +190,17 @@ func (p *planner) gatherBefore(ctx context.Context) error {
 }
 
 // addPart takes the lines of a part. A number that falls is their order.
-func (p *planner) addPart(ctx context.Context, name string, n int) (err error) {
-	file, err := p.config.Files.Open(ctx, name, "", 0)
+func (p *planner) addPart(ctx context.Context, name string, n int) error {
+	order := ^uint64(n << 20)
+	return p.readPart(ctx, name, func(line planLine, raw []byte) {
+		order--
+		p.sort(line.ID, order, raw)
+	})
+}
+
+// readPart reads what was kept before writes.
+func (s *syncer) readPart(ctx context.Context, name string, each func(line planLine, raw []byte)) (err error) {
+	file, err := s.config.Files.Open(ctx, name, "", 0)
 	if err != nil {
 		return err
 	}
@@ -178,17 +209,15 @@ func (p *planner) addPart(ctx context.Context, name string, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	if data, err = p.config.unseal(name, data); err != nil {
+	if data, err = s.config.unseal(name, data); err != nil {
 		return err
 	}
-	order := ^uint64(n << 20)
 	for raw := range bytes.Lines(data) {
 		var line planLine
 		if err := line.read(raw); err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
-		order--
-		p.sort(line.ID, order, raw)
+		each(line, raw)
 	}
 	return nil
 }
