@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -86,6 +88,15 @@ func runTests(m *testing.M) (code int, err error) {
 	shared.outage = startOutage(shared.built)
 	defer func() { err = errors.Join(err, shared.outage.Close()) }()
 	return m.Run(), nil
+}
+
+// selected tells whether this process was asked for a test.
+func selected(name string) bool {
+	matches := func(flagName string) bool {
+		expr, _, _ := strings.Cut(flag.Lookup(flagName).Value.String(), "/")
+		return regexp.MustCompile(expr).MatchString(name)
+	}
+	return matches("test.run") && (flag.Lookup("test.skip").Value.String() == "" || !matches("test.skip"))
 }
 
 // awsConfig is the SDK's configuration for a caller with that key, over a client that the test cleans up.

@@ -5,9 +5,7 @@ package e2e
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -46,8 +44,7 @@ type outage struct {
 func startOutage(built emulator.Built) *outage {
 	ctx, stop := context.WithCancel(context.Background())
 	o := &outage{stop: stop, done: make(chan struct{})}
-	first, _, _ := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
-	if wanted, err := regexp.MatchString(first, outageTest); err != nil || !wanted {
+	if !selected(outageTest) {
 		o.err = errors.New("no outage was made for these tests")
 		close(o.done)
 		return o
