@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Result is what a check came to.
@@ -119,10 +120,16 @@ func because(needs []string, results map[string]Result) Finding {
 	return Finding{}
 }
 
-// oneLine is a text without what an error from outside may have in it, of a length that can be read.
+// oneLine is a text without what an error or a name from outside may have in it (a terminal obeys some characters), of a length
+// that can be read.
 func oneLine(text string) string {
 	const most = 600
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.Join(strings.Fields(text), " "))
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}

@@ -353,6 +353,15 @@ func TestAnErrorIsOneLineOfReadableLength(t *testing.T) {
 	}
 }
 
+func TestNoNameFromOutsideSteersTheTerminal(t *testing.T) {
+	lines := doctor.Examine(t.Context(), []doctor.Check{{Name: "role", Do: func(context.Context) doctor.Finding {
+		return doctor.Found("%s", "good\x1b[2K\x07\u202eafter")
+	}}})
+	if got, want := lines[0].Found, "good\ufffd[2K\ufffd\ufffdafter"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestForgedTokensAreNoTokens(t *testing.T) {
 	w := newWorld(t, logtotest.Config{}, true)
 	var seen []string

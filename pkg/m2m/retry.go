@@ -36,9 +36,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// sleep waits and tells whether it could: not if ctx ends first, and not at all if ctx's deadline is sooner.
+// longestWait is for callers without a deadline: a server may ask for a day. No function may work longer.
+const longestWait = 15 * time.Minute
+
+// sleep waits and tells whether it could: not if ctx ends first, and not at all if ctx's deadline is sooner or d too long.
 func sleep(ctx context.Context, d time.Duration) bool {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+	if deadline, ok := ctx.Deadline(); d > longestWait || ok && time.Until(deadline) <= d {
 		return false
 	}
 	timer := time.NewTimer(d)

@@ -27,8 +27,8 @@ const justMinted = time.Minute
 // minted just now is a *RejectedError. An answer 429 is repeated after the Retry-After it names, or a pause that
 // doubles. Network errors (a connection that died while the environment was frozen, for one) and 5xx are repeated
 // only if the request may be: by its method GET, HEAD, OPTIONS or TRACE, or because it has an Idempotency-Key header,
-// be it one that is not sent (a zero-length value, as net/http has it). All this at most three times, and never past the
-// deadline of the request's context: then the answer at hand is returned.
+// be it one that is not sent (a zero-length value, as net/http has it). All this at most three times, never after a pause
+// of more than a quarter of an hour, and never past the deadline of the request's context: then the answer at hand is returned.
 //
 // Each attempt has a time limit of its own, from the dialling to the last byte of the answer, so that a server that stops
 // in the middle of one holds nobody up until the deadline. A Base that lets a request wait before it sends it, to keep to a

@@ -462,7 +462,7 @@ func TestARequestWithoutAnEndpointClosesItsBody(t *testing.T) {
 }
 
 func TestAnAbsurdRetryAfterIsNotWaitedFor(t *testing.T) {
-	for _, value := range []string{"-10000000000", "-1", "99999999999999999999", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"} {
+	for _, value := range []string{"-10000000000", "-1", "99999999999999999999", "soon", "86400", "Thu, 01 Jan 1970 00:00:00 GMT"} {
 		t.Run(value, func(t *testing.T) {
 			inWorld(t, logtotest.Config{}, func(w *world) {
 				a, base := w.serve(func(n int, rw http.ResponseWriter, _ *http.Request) {
