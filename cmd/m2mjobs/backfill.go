@@ -113,12 +113,7 @@ func (c *backfillJob) plan(w io.Writer, schedule, expression, timeZone string) (
 	return plan, err
 }
 
-func slots(n int) string {
-	if n == 1 {
-		return "1 slot"
-	}
-	return number(int64(n)) + " slots"
-}
+func slots(n int) string { return several(int64(n), "slot", "slots") }
 
 // input is what the schedule would have sent at a slot.
 func (c *backfillJob) input(schedule string, s backfill.Slot, params json.RawMessage) jobs.ScheduleInput {
@@ -240,7 +235,7 @@ func (c *backfillJob) summary(w io.Writer, planned int, all []backfill.Ended, in
 	case left > 0:
 		return fmt.Errorf("%s not done: give the same command again once the cause is mended; what is done is not done again", slots(left))
 	case rejected > 0:
-		return &exit{exitRejected, fmt.Errorf("all done, but %s rows were not used: m2mjobs runs show says of each run where they are", number(rejected))}
+		return &exit{exitRejected, fmt.Errorf("all done, but %s not used: m2mjobs runs show says of each run where to find them", several(rejected, "row was", "rows were"))}
 	}
 	return nil
 }

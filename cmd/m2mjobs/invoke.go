@@ -162,7 +162,7 @@ func verdict(answer []byte, reports []jobs.Report, err error) error {
 		}
 	}
 	if unused > 0 {
-		return &exit{exitRejected, fmt.Errorf("done, but %d rows were not used; they are kept with their reasons: %s", unused, strings.Join(kept, " "))}
+		return &exit{exitRejected, fmt.Errorf("done, but %s not used; with reasons in %s", several(unused, "row was", "rows were"), strings.Join(kept, " "))}
 	}
 	return nil
 }

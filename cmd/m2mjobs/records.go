@@ -38,7 +38,7 @@ func printRuns(w io.Writer, all []jobs.Record, paused []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", second(r.Started), stateOf(r), r.Job, shortSlot(r), r.Attempt, counts(report), r.RunID)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", second(r.Started), stateOf(r), r.Job, shortSlot(r), r.Attempt, did(report)+counts(report), r.RunID)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -75,6 +75,22 @@ func shortSlot(r jobs.Record) string {
 		return rest
 	}
 	return r.Slot
+}
+
+// did is which of a job's actions a run was, as the results of those that have several say.
+func did(report jobs.Report) string {
+	var result struct {
+		Action string
+		DryRun bool
+	}
+	_ = json.Unmarshal(report.Result, &result) // another job's may be anything
+	switch {
+	case result.Action == "":
+		return ""
+	case result.DryRun:
+		return result.Action + ", dry: "
+	}
+	return result.Action + ": "
 }
 
 // counts are what the report counts, in short.

@@ -165,3 +165,11 @@ func number(n int64) string {
 	}
 	return b.String()
 }
+
+// several is a number of things that have a plural, as in "2 rows" and "1 row was".
+func several(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(n) + " " + more
+}

@@ -213,7 +213,7 @@ func (c *syncing) show(ctx context.Context, w io.Writer, p customdata.Params, re
 
 // plan shows what a plan says in sum.
 func (s *show) plan(plan customdata.Plan) {
-	takes := fmt.Sprintf("%s requests, %s tokens", number(plan.Requests), number(plan.Tokens))
+	takes := several(plan.Requests, "request", "requests") + ", " + several(plan.Tokens, "token", "tokens")
 	if plan.Seconds > 0 {
 		takes += fmt.Sprintf(", %s", humanSeconds(plan.Seconds))
 	}

@@ -48,9 +48,9 @@ func ExampleJob() {
 		fmt.Println(tenant.CustomData(ann))
 	}
 	// Output:
-	// map[missing:0 rejected:0 rows:1 stale:0 unchanged:0 wouldChange:1] {"dryRun":true,"changes":[{"line":1,"user":"ann","keys":["plan"]}]}
+	// map[missing:0 rejected:0 rows:1 stale:0 unchanged:0 wouldChange:1] {"action":"sync","dryRun":true,"changes":[{"line":1,"user":"ann","keys":["plan"]}]}
 	// map[plan:free visits:7]
-	// map[changed:1 missing:0 rejected:0 rows:1 stale:0 unchanged:0] {"dryRun":false}
+	// map[changed:1 missing:0 rejected:0 rows:1 stale:0 unchanged:0] {"action":"sync","dryRun":false}
 	// map[plan:gold visits:7]
 }
 

@@ -30,6 +30,7 @@ const (
 
 // Result is what the report carries under "result". It has no values of custom data.
 type Result struct {
+	Action  Action `json:"action"`
 	DryRun  bool   `json:"dryRun"`
 	Source  string `json:"source,omitempty"`
 	Version string `json:"version,omitempty"` // of the source, as files.Files.Version gives it
@@ -320,6 +321,7 @@ func (s *syncer) countNothing() {
 func (s *syncer) result() {
 	p := s.run.Params
 	s.run.Result(Result{
+		Action:  cmp.Or(p.Action, ActionSync),
 		DryRun:  p.DryRun,
 		Source:  p.Source,
 		Version: s.done.Version,
