@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -51,14 +50,14 @@ func Tool(pattern string) (string, error) {
 	return found[0], nil
 }
 
-// Build builds a function's bootstrap for this machine, as `sam build` does, and returns its path under dir.
-func Build(dir, logicalID string) (string, error) {
+// Build builds a function's bootstrap for an architecture (arm64, amd64), as `sam build` does, and returns its path under dir.
+func Build(dir, logicalID, architecture string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(dir, logicalID)
-	build := exec.Command("make", "--no-print-directory", "-C", root, "build-"+logicalID, "ARTIFACTS_DIR="+out, "ARCH="+runtime.GOARCH)
+	out := filepath.Join(dir, architecture, logicalID)
+	build := exec.Command("make", "--no-print-directory", "-C", root, "build-"+logicalID, "ARTIFACTS_DIR="+out, "ARCH="+architecture)
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", logicalID, err, output)
 	}

@@ -24,8 +24,11 @@ func (p *pipeline) enqueue(ctx context.Context, l *looked) error {
 		p.pending++
 		if !w.busy {
 			w.busy = true
-			p.hire()
-			p.ready <- w.user
+			p.ready = append(p.ready, w.user)
+			if len(p.ready) > p.idle {
+				p.hire()
+			}
+			p.work.Signal()
 		}
 	}
 	return nil

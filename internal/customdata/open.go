@@ -2,10 +2,13 @@ package customdata
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/m2mjobs/m2mjobs/pkg/logto"
 )
 
 // opened is a source of rows that is to be closed.
@@ -13,6 +16,7 @@ type opened struct {
 	source
 	version string       // of the file; empty for rows in the params
 	size    func() int64 // how many bytes the text has, or how many rows there are; zero: not known yet
+	single  bool         // all rows are one batch
 	close   func() error
 }
 
@@ -21,7 +25,12 @@ type opened struct {
 // matches files.ErrChanged, with an empty one what there is.
 func (c Config) open(ctx context.Context, p Params, version string, from position) (opened, error) {
 	if p.Source == "" {
-		return opened{source: &listSource{rows: p.Rows, at: from}, size: func() int64 { return int64(len(p.Rows)) }, close: func() error { return nil }}, nil
+		return opened{
+			source: &listSource{rows: p.Rows, at: from},
+			size:   func() int64 { return int64(len(p.Rows)) },
+			single: isBatch(p.Rows),
+			close:  func() error { return nil },
+		}, nil
 	}
 	f, err := formatOf(p.Source)
 	if err != nil {
@@ -39,6 +48,15 @@ func (c Config) open(ctx context.Context, p Params, version string, from positio
 		return opened{}, errors.Join(err, text.Close())
 	}
 	return opened{source: rows, version: version, size: text.size, close: text.Close}, nil
+}
+
+// isBatch tells whether gather makes one batch of rows.
+func isBatch(rows []json.RawMessage) bool {
+	bytes := 0
+	for _, r := range rows {
+		bytes += len(r)
+	}
+	return len(rows) < logto.MaxUsersBy && bytes < maxBatchBytes
 }
 
 // rows reads rows of a text that stands at a position.

@@ -71,23 +71,28 @@ type user struct {
 }
 
 // pipeline does an attempt's rows in three steps that go on at the same time: one goroutine reads rows and looks up their
-// users, several write, each user by one of them, and the caller settles what is done, in the file's order.
+// users, several write, each user by one of them, and the caller settles what is done, in the file's order. Of a single batch the
+// caller does all but the writes: there is nothing to read meanwhile.
 type pipeline struct {
 	*syncer
 	chosen  map[string]bool // the users that a run with a limit changes; hand's, as are limit and parts
 	limit   int             // of them
 	parts   int             // in which what they overwrite is kept
 	hire    func()          // another writer, if there may be one more: most rows change nothing, and need none
+	single  bool            // there is one batch
 	slots   chan struct{}   // one for each lookup under way
 	looking chan *looked
 	batches chan *batch
-	ready   chan *user // one place for each row under way, so that handing over never waits
 	room    *semaphore.Weighted
 	over    atomic.Bool // no write is begun any more
 
 	mu      sync.Mutex
 	turn    sync.Cond        // of mu: a row was done
 	pending int              // rows that the writers have
+	ready   []*user          // that wait for a writer
+	work    sync.Cond        // of mu: one more does, or none will any more
+	idle    int              // writers
+	closed  bool             // no user will come any more
 	users   map[string]*user // that have rows under way
 	// recent are those whose last row was done while lookups were under way that may have read them before.
 	recent  map[string]recent
@@ -104,19 +109,19 @@ type recent struct {
 }
 
 // pipeline does the rows. It returns when nothing is under way any more.
-func (s *syncer) pipeline(ctx context.Context, rows source) error {
+func (s *syncer) pipeline(ctx context.Context, rows opened) error {
 	p := &pipeline{
 		syncer:  s,
+		single:  rows.single,
 		slots:   make(chan struct{}, s.config.lookups()),
 		looking: make(chan *looked, s.config.lookups()),
 		batches: make(chan *batch, max(1, window-s.config.lookups()-4)), // the others are with the goroutines
-		ready:   make(chan *user, window*logto.MaxUsersBy),
 		room:    semaphore.NewWeighted(windowBytes),
 		users:   map[string]*user{},
 		recent:  map[string]recent{},
 		blocked: maps.Clone(s.done.Blocked),
 	}
-	p.turn.L = &p.mu
+	p.turn.L, p.work.L = &p.mu, &p.mu
 	if p.blocked == nil {
 		p.blocked = map[string]int{}
 	}
@@ -141,18 +146,25 @@ func (s *syncer) pipeline(ctx context.Context, rows source) error {
 			writers.Go(func() { p.write(ctx, writing) })
 		}
 	}
-	reader.Go(func() { p.read(reading, rows) })
-	reader.Go(func() { p.hand(reading, stopReading) })
 	// Nothing that is being written is cut off: it could land after the run has ended. Nor does it go on after a panic.
 	defer func() {
 		p.over.Store(true)
 		stopReading()
-		for range p.batches { // the reader may wait for a place
+		if !p.single {
+			for range p.batches { // the reader may wait for a place
+			}
+			reader.Wait()
 		}
-		reader.Wait()
-		close(p.ready)
+		p.close()
 		writers.Wait()
 	}()
+	if p.single {
+		p.read(reading, rows)
+		p.hand(reading, stopReading)
+	} else {
+		reader.Go(func() { p.read(reading, rows) })
+		reader.Go(func() { p.hand(reading, stopReading) })
+	}
 	return p.settleAll(ctx)
 }
 

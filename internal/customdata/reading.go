@@ -16,11 +16,15 @@ func (p *pipeline) read(ctx context.Context, rows source) {
 		p.awaitWriters()
 		l := p.begin(ctx, rows, first)
 		end := l.err != nil || l.failed != nil // what follows does not look at l before it is done
-		if l.failed == nil && len(l.rows) > 0 {
+		switch {
+		case l.failed != nil || len(l.rows) == 0:
+			close(l.done)
+		case p.single:
+			p.slots <- struct{}{}
+			p.look(ctx, l)
+		default:
 			p.slots <- struct{}{}
 			go p.look(ctx, l)
-		} else {
-			close(l.done)
 		}
 		p.looking <- l
 		if end {

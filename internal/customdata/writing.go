@@ -6,7 +6,7 @@ import (
 
 // write does users until there are no more. No write is begun once ctx has ended; writing ends those that are under way.
 func (p *pipeline) write(ctx, writing context.Context) {
-	for u := range p.ready {
+	for u := p.next(); u != nil; u = p.next() {
 		for i, ok := p.take(u); ok; i, ok = p.take(u) {
 			if ctx.Err() != nil {
 				p.over.Store(true)
@@ -19,6 +19,31 @@ func (p *pipeline) write(ctx, writing context.Context) {
 			p.finished(i)
 		}
 	}
+}
+
+// next waits for a user. Nil: there are no more.
+func (p *pipeline) next() *user {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle++
+	for len(p.ready) == 0 && !p.closed {
+		p.work.Wait()
+	}
+	p.idle--
+	if len(p.ready) == 0 {
+		return nil
+	}
+	u := p.ready[0]
+	p.ready = p.ready[1:]
+	return u
+}
+
+// close ends the writers once they have done the users that are ready.
+func (p *pipeline) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.work.Broadcast()
 }
 
 // finished hands a row to who settles it.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,9 +26,35 @@ type metrics struct {
 
 // metric is one definition; the value stands beside, under its name.
 type metric struct {
-	Name string
-	Unit string
+	Name  string
+	Unit  string
+	value int64
 }
+
+// metricsLine is a line in CloudWatch's embedded metric format, but for the values. Stack and job are its dimensions, so that one
+// stack's alarms are not kept quiet by another's runs. Each value of a dimension is a metric that is paid for; ids are
+// properties, to search by.
+type metricsLine struct {
+	AWS struct {
+		Timestamp         int64
+		CloudWatchMetrics [1]metricsDirective
+	} `json:"_aws"`
+	Stack     string  `json:"stack"`
+	Job       string  `json:"job"`
+	RunID     string  `json:"runId"`
+	Slot      string  `json:"slot"`
+	RequestID string  `json:"requestId"`
+	Outcome   Outcome `json:"outcome"`
+}
+
+type metricsDirective struct {
+	Namespace  string
+	Dimensions [1][2]string
+	Metrics    []metric
+}
+
+// properties are the names that a metric can't have.
+var properties = []string{"_aws", "stack", "job", "runId", "slot", "requestId", "outcome"}
 
 // added are the metrics of an attempt that did some work. Of one that is continued count only those at its last
 // checkpoint: what it did since will be done, and counted, again.
@@ -55,8 +82,7 @@ func metricName(count string) string {
 	return clipName(strings.Join(parts, "_"))
 }
 
-// write writes one line in CloudWatch's embedded metric format. Stack and job are its dimensions, so that one stack's alarms are
-// not kept quiet by another's runs. Each value of a dimension is a metric that is paid for; ids are properties, to search by.
+// write writes the line.
 func (m metrics) write(a *attempt, w io.Writer) error {
 	is := func(o Outcome) int64 {
 		if m.outcome == o {
@@ -64,14 +90,8 @@ func (m metrics) write(a *attempt, w io.Writer) error {
 		}
 		return 0
 	}
-	values := map[string]any{
-		"stack": a.config.Stack, "job": a.job, "runId": a.id, "slot": a.slot, "requestId": a.call.requestID, "outcome": m.outcome, "_aws": nil,
-	}
 	defined := make([]metric, 0, 20+len(m.counts))
-	define := func(name, unit string, value int64) {
-		defined = append(defined, metric{name, unit})
-		values[name] = value
-	}
+	define := func(name, unit string, value int64) { defined = append(defined, metric{name, unit, value}) }
 	define("finished", "Count", is(OutcomeDone))
 	define("failed", "Count", is(OutcomeFailed))
 	define("unfinished", "Count", is(OutcomeUnfinished))
@@ -93,17 +113,17 @@ func (m metrics) write(a *attempt, w io.Writer) error {
 	if slices.Contains(rarer, m.outcome) {
 		define(string(m.outcome), "Count", 1)
 	}
-	sums := make(map[string]int64, len(m.counts))
+	own := len(defined)
+	find := func(name string) int { return slices.IndexFunc(defined, func(d metric) bool { return d.Name == name }) }
 	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
 		safe := metricName(name)
-		_, taken := values[safe]
-		_, twice := sums[safe]
-		if safe == "" || taken && !twice || slices.Contains(rarer, Outcome(safe)) {
+		at := find(safe)
+		if safe == "" || at >= 0 && at < own || slices.Contains(properties, safe) || slices.Contains(rarer, Outcome(safe)) {
 			safe = "count_" + safe
-			_, twice = sums[safe]
+			at = find(safe)
 		}
-		if sums[safe] += m.counts[name]; twice {
-			values[safe] = sums[safe]
+		if at >= 0 { // two names of which the same is left
+			defined[at].value += m.counts[name]
 			continue
 		}
 		if len(defined) == maxMetrics {
@@ -112,17 +132,19 @@ func (m metrics) write(a *attempt, w io.Writer) error {
 		}
 		define(safe, "Count", m.counts[name])
 	}
-	values["_aws"] = map[string]any{
-		"Timestamp": m.at.UnixMilli(),
-		"CloudWatchMetrics": []any{map[string]any{
-			"Namespace": a.config.Namespace, "Dimensions": [][]string{{"stack", "job"}}, "Metrics": defined,
-		}},
-	}
-	line, err := json.Marshal(values)
+	line := metricsLine{Stack: a.config.Stack, Job: a.job, RunID: a.id, Slot: a.slot, RequestID: a.call.requestID, Outcome: m.outcome}
+	line.AWS.Timestamp = m.at.UnixMilli()
+	line.AWS.CloudWatchMetrics[0] = metricsDirective{Namespace: a.config.Namespace, Dimensions: [1][2]string{{"stack", "job"}}, Metrics: defined}
+	text, err := json.Marshal(line)
 	if err != nil {
 		return fmt.Errorf("marshaling: %w", err)
 	}
-	_, err = w.Write(append(line, '\n'))
+	text = text[:len(text)-1]
+	for _, d := range defined {
+		text = append(append(append(text, `,"`...), d.Name...), `":`...) // a name has nothing to escape
+		text = strconv.AppendInt(text, d.value, 10)
+	}
+	_, err = w.Write(append(text, "}\n"...))
 	return err
 }
 
