@@ -356,3 +356,14 @@ func TestParamsOfEveryKindOfTrigger(t *testing.T) {
 		checkData(t, s, "u000", object{"n": number(i + 1)})
 	}
 }
+
+func TestAPanicBeforeASingleBatchIsHandedOnFailsTheRunAtOnce(t *testing.T) {
+	s := newStage(t, func(s *stage) {
+		s.config.Client = func(context.Context) (*logto.Client, error) { panic("no client") }
+	})
+	s.users(3, nil)
+	report, err := s.invoke(t.Context(), rows(each(3, `{"id":"%s","customData":{"a":1}}`)...))
+	if err == nil || !strings.Contains(report.Error, "no client") {
+		t.Errorf("error %v, report %+v", err, report)
+	}
+}
