@@ -6,7 +6,7 @@
 // TestDeployed…: the SAM CLI builds and deploys template.yaml into an emulator of AWS that enforces IAM, and the tests look
 // at what arrives at the tenant, in the bucket, in the queues and in the logs; they share a stack and run one after the other. The
 // others run the same bootstraps under Lambda's Runtime Interface Emulator, with a tenant, a shop and a bucket of their own, or
-// need no stack, and run side by side after that.
+// need no stack, and run side by side. `make test` starts a process for each of the two kinds, at the same time.
 package e2e
 
 import (
