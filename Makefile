@@ -118,7 +118,7 @@ delete: .tools/sam/pin ## Delete a deployed stack, and its bucket if that is emp
 	@.tools/sam/bin/python tools/delete.py $(STACK)
 
 .PHONY: test-iam
-test-iam: tools ## Take out each action of the functions' roles, one at a time, and see that it is missed (2 minutes)
+test-iam: tools ## Take out each action of the functions' roles, one at a time, and see that it is missed (4 minutes)
 	@sh tools/gotest.sh .tools/test-iam.log -count=1 -timeout 20m -tags 'e2e iam' -run 'TestEveryStatementIsNeeded|TestPolicyWithout' ./e2e
 	@sh tools/leaks.sh .tools/test-iam.log && sh tools/summary.sh .tools/test-iam.log
 
