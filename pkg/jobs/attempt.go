@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -20,6 +19,7 @@ type attempt struct {
 	job     string
 	call    *call
 	log     *slog.Logger
+	logged  [2]string // id and slot that the log has
 	started time.Time
 	usage   Usage // the totals when it began
 
@@ -77,11 +77,11 @@ func (h *handler[P]) attempt(c *call, e entry) *attempt {
 
 // identify renews the log once id or slot are known.
 func (a *attempt) identify() {
-	a.log = a.logger(a.config.Log, a.config.LogLevel)
-}
-
-func (a *attempt) logger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})).With(
+	if a.log != nil && a.logged == [2]string{a.id, a.slot} {
+		return
+	}
+	a.logged = [2]string{a.id, a.slot}
+	a.log = slog.New(slog.NewJSONHandler(a.config.Log, &slog.HandlerOptions{Level: a.config.LogLevel})).With(
 		"job", a.job, "runId", a.id, "slot", a.slot, "requestId", a.call.requestID)
 }
 

@@ -31,26 +31,15 @@ type metric struct {
 	value int64
 }
 
-// metricsLine is a line in CloudWatch's embedded metric format, but for the values. Stack and job are its dimensions, so that one
-// stack's alarms are not kept quiet by another's runs. Each value of a dimension is a metric that is paid for; ids are
-// properties, to search by.
-type metricsLine struct {
-	AWS struct {
-		Timestamp         int64
-		CloudWatchMetrics [1]metricsDirective
-	} `json:"_aws"`
+// identity tells whose a line of metrics is. Stack and job are its dimensions, so that one stack's alarms are not kept quiet by
+// another's runs. Each value of a dimension is a metric that is paid for; ids are properties, to search by.
+type identity struct {
 	Stack     string  `json:"stack"`
 	Job       string  `json:"job"`
 	RunID     string  `json:"runId"`
 	Slot      string  `json:"slot"`
 	RequestID string  `json:"requestId"`
 	Outcome   Outcome `json:"outcome"`
-}
-
-type metricsDirective struct {
-	Namespace  string
-	Dimensions [1][2]string
-	Metrics    []metric
 }
 
 // properties are the names that a metric can't have.
@@ -82,7 +71,7 @@ func metricName(count string) string {
 	return clipName(strings.Join(parts, "_"))
 }
 
-// write writes the line.
+// write writes a line.
 func (m metrics) write(a *attempt, w io.Writer) error {
 	is := func(o Outcome) int64 {
 		if m.outcome == o {
@@ -132,20 +121,39 @@ func (m metrics) write(a *attempt, w io.Writer) error {
 		}
 		define(safe, "Count", m.counts[name])
 	}
-	line := metricsLine{Stack: a.config.Stack, Job: a.job, RunID: a.id, Slot: a.slot, RequestID: a.call.requestID, Outcome: m.outcome}
-	line.AWS.Timestamp = m.at.UnixMilli()
-	line.AWS.CloudWatchMetrics[0] = metricsDirective{Namespace: a.config.Namespace, Dimensions: [1][2]string{{"stack", "job"}}, Metrics: defined}
-	text, err := json.Marshal(line)
+	line, err := m.line(a, defined)
 	if err != nil {
-		return fmt.Errorf("marshaling: %w", err)
+		return err
 	}
-	text = text[:len(text)-1]
-	for _, d := range defined {
-		text = append(append(append(text, `,"`...), d.Name...), `":`...) // a name has nothing to escape
-		text = strconv.AppendInt(text, d.value, 10)
-	}
-	_, err = w.Write(append(text, "}\n"...))
+	_, err = w.Write(line)
 	return err
+}
+
+// line is in CloudWatch's embedded metric format. A metric's name and unit have nothing to escape.
+func (m metrics) line(a *attempt, defined []metric) ([]byte, error) {
+	line, err := json.Marshal(identity{a.config.Stack, a.job, a.id, a.slot, a.call.requestID, m.outcome})
+	if err != nil {
+		return nil, fmt.Errorf("marshaling: %w", err)
+	}
+	namespace, err := json.Marshal(a.config.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("marshaling: %w", err)
+	}
+	line = slices.Grow(line[:len(line)-1], 200+80*len(defined))
+	for _, d := range defined {
+		line = append(append(append(line, `,"`...), d.Name...), `":`...)
+		line = strconv.AppendInt(line, d.value, 10)
+	}
+	line = strconv.AppendInt(append(line, `,"_aws":{"Timestamp":`...), m.at.UnixMilli(), 10)
+	line = append(append(line, `,"CloudWatchMetrics":[{"Namespace":`...), namespace...)
+	line = append(line, `,"Dimensions":[["stack","job"]],"Metrics":[`...)
+	for i, d := range defined {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = append(append(append(append(append(line, `{"Name":"`...), d.Name...), `","Unit":"`...), d.Unit...), `"}`...)
+	}
+	return append(line, "]}]}}\n"...), nil
 }
 
 // clipName cuts a metric's name, of which only ASCII is left, well below CloudWatch's 255 characters.

@@ -3,6 +3,8 @@ package jobs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"time"
@@ -100,6 +102,24 @@ func (a *attempt) report(outcome Outcome, used Usage, err error) Report {
 	return r
 }
 
+// reportLine is how the report stands in the log: as if a.log had written it, whatever its level.
+type reportLine struct {
+	Time      time.Time  `json:"time"`
+	Level     slog.Level `json:"level"`
+	Msg       string     `json:"msg"`
+	Job       string     `json:"job"`
+	RunID     string     `json:"runId"`
+	Slot      string     `json:"slot"`
+	RequestID string     `json:"requestId"`
+	Report    Report     `json:"report"`
+}
+
+func (a *attempt) writeLogged(w io.Writer, level slog.Level, r Report) error {
+	line := json.NewEncoder(w)
+	line.SetEscapeHTML(false) // as slog does
+	return line.Encode(reportLine{time.Now(), level, "report", a.job, a.id, a.slot, a.call.requestID, r.logged()})
+}
+
 // write puts the report into the log, whatever its level is, and the metrics beside it, and hands it on.
 func (a *attempt) write(r Report, m metrics) {
 	level := slog.LevelInfo
@@ -111,8 +131,7 @@ func (a *attempt) write(r Report, m metrics) {
 	}
 	// Both in one write, because who collects the log wakes up at each.
 	var lines bytes.Buffer
-	a.logger(&lines, slog.LevelDebug).Log(a.runContext, level, "report", "report", r.logged())
-	err := m.write(a, &lines)
+	err := errors.Join(a.writeLogged(&lines, level, r), m.write(a, &lines))
 	if _, failed := a.config.Log.Write(lines.Bytes()); err == nil {
 		err = failed
 	}
