@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/m2mjobs/m2mjobs/internal/demo"
+	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
@@ -47,20 +49,29 @@ func TestTheJobOfThePageWorks(t *testing.T) {
 
 	world := newWorld(t, t.TempDir(), nil)
 	variables := filepath.Dir(world.EnvironmentFile(demo.YourJob))
-	run := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "DIR", variables))
-	run.Dir = "../.."
-	run.Env = append(os.Environ(), "GOFLAGS=-overlay="+filepath.Join(dir, "overlay.json"))
-	var stderr bytes.Buffer
-	run.Stderr = &stderr
-	out, err := run.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
+	answer := func(command string, v any) {
+		t.Helper()
+		run := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "DIR", variables))
+		run.Dir = "../.."
+		run.Env = append(os.Environ(), "GOFLAGS=-overlay="+filepath.Join(dir, "overlay.json"))
+		var stderr bytes.Buffer
+		run.Stderr = &stderr
+		out, err := run.Output()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, &stderr)
+		}
+		if err := json.Unmarshal(out, v); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var report jobs.Report
-	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatal(err)
-	}
+	answer(command, &report)
 	if report.Outcome != jobs.OutcomeDone || report.Counts["products"] != 3 || report.Tokens != 1 || report.Requests != 1 {
 		t.Errorf("outcome %s with %d products, %d tokens and %d requests, want done, 3, 1 and 1", report.Outcome, report.Counts["products"], report.Tokens, report.Requests)
+	}
+	var examined doctor.Report
+	answer(strings.ReplaceAll(command, `{"limit": 10}`, `{"doctor": true}`), &examined)
+	if !examined.Well || !slices.ContainsFunc(examined.Checks, func(l doctor.Line) bool { return l.Check == "scopes" && l.Result == doctor.OK }) {
+		t.Errorf("the doctor says %+v", examined)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // api asks the own API three times: with no token, with one whose signature is wrong, and with the right one. An API that only
 // looks whether there is a token is open to everybody.
 func (e *examination) api(ctx context.Context) Finding {
+	if e.API.Path == "" {
+		return Nothing("which path of %s to ask is not known here: a run tells", e.API.URL)
+	}
 	address := strings.TrimSuffix(e.API.URL, "/") + e.API.Path
 	path, _, _ := strings.Cut(e.API.Path, "?")
 	if u, err := url.Parse(e.API.URL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {

@@ -61,7 +61,8 @@ func (s Secret) Put() string {
 type API struct {
 	URL      string // scheme and host
 	Variable string // that the address is from
-	// Path is one that a GET with the token must be answered with 200, query included. It begins with a slash.
+	// Path is one that a GET with the token must be answered with 200, query included. It begins with a slash. Empty: none is
+	// known, and the API is not asked.
 	Path string
 }
 

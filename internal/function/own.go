@@ -32,6 +32,8 @@ func (v *ownVariables) state() state   { return v.State }
 //	LOGTO_BUDGET             how many requests Logto is sent, as for the other functions. Unset: half of Logto Cloud's limit
 //	OUTPUT                   where rejected rows are kept: a directory or s3://bucket/prefix. Unset: in the report alone
 //
+// {"doctor": true} is answered by what package doctor finds, but for what the API at the address answers.
+//
 // Its error is a *ConfigError, which names every variable that is missing or wrong.
 func NewOwn(name string, environment Environment, c m2m.Config, address string) (*http.Client, jobs.Config, error) {
 	v, err := load[ownVariables](name, environment)
@@ -49,5 +51,24 @@ func NewOwn(name string, environment Environment, c m2m.Config, address string) 
 	}
 	config.Slots = schedule.Times
 	aws.keepState(&config, v.State)
+	config.Doctor = examine(v.doctor(aws, name, c, address), environment)
 	return access.client, config, nil
+}
+
+func (v *ownVariables) doctor(aws *lazyAWS, name string, c m2m.Config, address string) doctor.Function {
+	f := doctor.Function{
+		Name:        name,
+		Credentials: v.Secret.provider(aws),
+		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
+		Resource:    c.Resource, ResourceOf: c.ResourceOf, ResourceVariable: "the resource that its code names",
+		Access: doctor.Access{Scopes: c.Scopes},
+		Places: []doctor.Place{StorePlace(v.State.Table, aws.dynamoDB)},
+	}
+	if address != "" {
+		f.API = &doctor.API{URL: address, Variable: "the address that its code names"}
+	}
+	if v.Output != "" {
+		f.Places = append(f.Places, outputPlace(aws, v.Output, "rejected"))
+	}
+	return f
 }
