@@ -19,12 +19,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+	sdk "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/m2mjobs/m2mjobs/e2e/emulator"
 	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 )
 
 // doctor is what the command finds of a job of the deployed stack: from outside, and from inside the function.
@@ -181,19 +183,63 @@ func TestDeployedDoctorFindsAllWellAndChangesNothing(t *testing.T) {
 	finds(t, inside, "signing key", doctor.OK, hook.ID)
 	finds(t, inside, "management API", doctor.OK)
 
+	outside, inside = m2mjobs.doctor(t, rotation.Name, 0)
+	finds(t, outside, "configuration", doctor.OK)
+	finds(t, outside, "schedule", doctor.Warn, "RotationDays")
+	for _, job := range []string{rotation.Name, function.SyncCustomData} {
+		finds(t, inside, s.rotated(t, job), doctor.OK, "0 days ago")
+	}
+
 	if diff := cmp.Diff(before, s.contents(t)); diff != "" {
 		t.Errorf("table and bucket (-before +after):\n%s", diff)
 	}
 	s.nothingFailed(t)
 
 	// Each answers it by hand, too.
-	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook} {
+	for _, job := range []string{function.DailyOrders, function.SyncCustomData, webhook, rotation.Name} {
 		answer, failed := s.invoke(t, job, []byte(`{"doctor": true}`))
 		var report doctor.Report
 		if err := json.Unmarshal(answer, &report); err != nil || failed != "" || !report.Well || report.Function != job {
 			t.Errorf("%s: %v %s %s", job, err, failed, answer)
 		}
 	}
+}
+
+// rotated is the check of rotate-secret for a function's secret: the end of its ARN.
+func (s *stack) rotated(t *testing.T, job string) (check string) {
+	t.Helper()
+	out, err := s.secrets.DescribeSecret(t.Context(), &sdk.DescribeSecretInput{SecretId: aws.String(stackName + "/" + job)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (*out.ARN)[strings.LastIndex(*out.ARN, ":")+1:]
+}
+
+func TestDeployedDoctorSeesWhatCannotBeRotated(t *testing.T) {
+	s, m2mjobs := shared.stack, newOperator(t)
+	check := s.rotated(t, function.SyncCustomData)
+	t.Run("a wrong secret", func(t *testing.T) {
+		defer s.wrongSecret(t, function.SyncCustomData)()
+		_, inside := m2mjobs.doctor(t, rotation.Name, 1)
+		finds(t, inside, check, doctor.Fail, "its secret is none of app", "m2mjobs rotate status --access-id", "put-secret-value --secret-id")
+		finds(t, inside, s.rotated(t, rotation.Name), doctor.OK)
+	})
+	t.Run("another's secret", func(t *testing.T) {
+		s.withVariables(t, rotation.Name, map[string]string{"SECRETS": stackName + "/signing-key"})
+		_, inside := m2mjobs.doctor(t, rotation.Name, 1)
+		finds(t, inside, stackName+"/signing-key", doctor.Fail, "the role needs secretsmanager:DescribeSecret", "make deploy")
+	})
+	t.Run("no access", func(t *testing.T) {
+		defer s.wrongSecret(t, rotation.Name)()
+		_, inside := m2mjobs.doctor(t, rotation.Name, 1)
+		finds(t, inside, "token", doctor.Fail, "401 invalid_client")
+		finds(t, inside, check, doctor.NotTried)
+	})
+	t.Run("no variable", func(t *testing.T) {
+		s.withVariables(t, rotation.Name, map[string]string{"SECRETS": ""})
+		outside, _ := m2mjobs.doctor(t, rotation.Name, 1)
+		finds(t, outside, "configuration", doctor.Fail, "SECRETS is not set", "make deploy")
+	})
 }
 
 func TestDeployedDoctorSeesWhatKeepsAJobFromStarting(t *testing.T) {

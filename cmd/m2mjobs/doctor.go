@@ -15,6 +15,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/files"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/internal/stack"
 	"github.com/m2mjobs/m2mjobs/internal/webhook"
 )
@@ -105,6 +106,8 @@ func (c *examine) function(environment function.Environment) string {
 		return c.Function
 	case environment["EVENT_BUS"] != "":
 		return webhook.Name
+	case environment["SECRETS"] != "":
+		return rotation.Name
 	case environment["SHOP_URL"] != "":
 		return function.DailyOrders
 	}
@@ -216,11 +219,15 @@ func printReports(w io.Writer, reports []doctor.Report) error {
 			show.printf("\n")
 		}
 		show.printf("%s, %s\n", color.New(color.Bold).Sprint(r.Function), r.From)
+		widest := 0
+		for _, line := range r.Checks {
+			widest = max(widest, len(line.Check))
+		}
 		for _, line := range r.Checks {
 			count[line.Result]++
-			show.printf("  %s  %-15s  %s\n", paint(line.Result), line.Check, line.Found)
+			show.printf("  %s  %-*s  %s\n", paint(line.Result), widest, line.Check, line.Found)
 			if line.Mend != "" {
-				show.printf("  %4s  %-15s  mend: %s\n", "", "", line.Mend)
+				show.printf("  %4s  %-*s  mend: %s\n", "", widest, "", line.Mend)
 			}
 		}
 	}

@@ -70,6 +70,8 @@ type API struct {
 type Place struct {
 	Name string // of the check
 	What string // what is checked
+	// Managed: it is looked at through the Management API, which must have answered.
+	Managed bool
 	// Try finds out whether it could be written, and changes nothing. It says what was proved by that.
 	Try func(context.Context) Finding
 }
@@ -116,7 +118,11 @@ func (f Function) Checks() []Check {
 	checks = append(checks, Check{"secret age", "the app's secret is not old", []string{configuration}, e.age})
 	checks = append(checks, Check{"rate", "Logto does not answer 429", []string{endpoint}, e.rate})
 	for _, place := range f.Places {
-		checks = append(checks, Check{place.Name, place.What, []string{configuration}, place.Try})
+		needs := configuration
+		if place.Managed {
+			needs = management
+		}
+		checks = append(checks, Check{place.Name, place.What, []string{needs}, place.Try})
 	}
 	return checks
 }

@@ -2,6 +2,9 @@ package function
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"path"
 	"strings"
@@ -9,6 +12,7 @@ import (
 
 	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/files"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/internal/shop"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs/dynamodb"
 	"github.com/m2mjobs/m2mjobs/pkg/logto"
@@ -35,8 +39,10 @@ func Doctor(name string, environment Environment) (doctor.Function, error) {
 			return doctor.Function{Name: name, Problems: problems}, nil
 		}
 		return v.doctor(&lazyAWS{}), nil
+	case rotation.Name:
+		return rotateDoctor(environment), nil
 	}
-	return doctor.Function{}, unknown(name)
+	return doctor.Function{}, unknown(name, SyncCustomData, DailyOrders, rotation.Name)
 }
 
 // examine answers {"doctor": true}.
@@ -78,6 +84,58 @@ func (v *ordersVariables) doctor(aws *lazyAWS) doctor.Function {
 	}
 }
 
+func rotateDoctor(environment Environment) doctor.Function {
+	v, problems := read[rotateVariables](environment)
+	if len(problems) == 0 {
+		aws := &lazyAWS{}
+		access, err := v.access(aws)
+		if err == nil {
+			return v.doctor(aws, v.rotations(aws, access, slog.New(slog.DiscardHandler)))
+		}
+		problems = append(problems, err.Error())
+	}
+	return doctor.Function{Name: rotation.Name, Problems: problems}
+}
+
+func (v *rotateVariables) doctor(aws *lazyAWS, of func(secretID string) *rotation.Rotation) doctor.Function {
+	f := doctor.Function{
+		Name:        rotation.Name,
+		Credentials: v.Secret.provider(aws),
+		Secret:      doctor.Secret{ID: v.Secret.ID, File: v.Secret.File},
+		Optional:    "rotation",
+		Resource:    v.Resource, ResourceOf: logto.ManagementResource, ResourceVariable: "LOGTO_RESOURCE",
+		Access: ManagementAccess(),
+	}
+	for _, id := range v.Secrets {
+		f.Places = append(f.Places, v.rotated(id, of(id)))
+	}
+	return f
+}
+
+// rotated is a secret that is to be replaced: the daily job's look at it, without what that does.
+func (v *rotateVariables) rotated(id string, r *rotation.Rotation) doctor.Place {
+	command := func(name string) string {
+		return "`M2M_SECRET_ID=" + id + " m2mjobs " + name + " --access-id " + v.Secret.ID + "`"
+	}
+	try := func(ctx context.Context) doctor.Finding {
+		done, err := r.Clean(ctx, true)
+		var denied interface{ ErrorCode() string } // as the AWS SDK's errors have it
+		switch {
+		case errors.As(err, &denied) && denied.ErrorCode() == "AccessDeniedException":
+			return doctor.Failed("deploy again, which puts the role right: `make deploy`; a secret of another stack is none that this one may replace", "%v", err)
+		case err != nil:
+			return doctor.Failed("see both sides of it with "+command("rotate status")+", and put the app's credentials there: "+
+				doctor.Secret{ID: id}.Put(), "%v", err)
+		}
+		now := time.Now()
+		finding := doctor.Age(now.Add(-done.Age), now, "replace it by hand, "+command("rotate")+", and deploy with a number of days: `make deploy PARAMETERS='RotationDays=30'`")
+		finding.Found += fmt.Sprintf("; of those before it %d can be deleted, and %d may be in use still", len(done.Deleted), len(done.Kept))
+		return finding
+	}
+	name := id[strings.LastIndex(id, ":")+1:] // of an ARN, what follows secret:
+	return doctor.Place{Name: name, What: "its app has the secret that stands in " + id + ", which is not old", Managed: true, Try: try}
+}
+
 // StorePlace is the table of runs as a place to try.
 func StorePlace(table string, client func(context.Context) (dynamodb.Client, error)) doctor.Place {
 	return doctor.Place{Name: "store", What: "the table of runs can be written to", Try: func(ctx context.Context) doctor.Finding {
@@ -109,7 +167,7 @@ func outputPlace(aws *lazyAWS, output string, below ...string) doctor.Place {
 	}}
 }
 
-// unknown is the error for a name that no function has.
-func unknown(name string) error {
-	return &ConfigError{name, []string{"there is no such function: " + SyncCustomData + " and " + DailyOrders + " are"}}
+// unknown is the error for a name that no function has; these have one.
+func unknown(name string, known ...string) error {
+	return &ConfigError{name, []string{"there is no such function: " + strings.Join(known, ", ") + " are"}}
 }

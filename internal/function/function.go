@@ -136,7 +136,7 @@ func Watched(name string, environment Environment, watch func(Progress), adapt f
 		adapt(&config)
 		return jobs.Handler(job, config), err
 	}
-	return nil, unknown(name)
+	return nil, unknown(name, SyncCustomData, DailyOrders)
 }
 
 // access is an app's way to the one API that it has a token for.

@@ -44,23 +44,33 @@ func newRotateSecret(environment Environment, log io.Writer) (lambda.Handler, er
 		return nil, err
 	}
 	aws := &lazyAWS{}
-	access, err := newAccess(v.Secret, aws, management(v.Resource), ManagementAccess(), v.Budget, "")
+	access, err := v.access(aws)
 	if err != nil {
 		return nil, &ConfigError{rotation.Name, []string{err.Error()}}
 	}
-	of := func(secretID string) *rotation.Rotation {
-		return rotation.New(rotation.Config{
-			Place:       rotation.SecretsManager(secretID, aws.rotation),
-			Logto:       access.logto,
-			Resource:    v.Resource,
-			HTTPClient:  access.tokens(),
-			LongestWarm: v.Warm,
-			Log:         slog.New(slog.NewJSONHandler(log, nil)),
-		})
-	}
+	of := v.rotations(aws, access, slog.New(slog.NewJSONHandler(log, nil)))
 	config := access.jobsConfig(environment, rotation.Name, nil, "")
 	config.Keep, config.Log = nil, log // it has no rows that could be rejected
+	config.Doctor = examine(v.doctor(aws, of), environment)
 	return rotation.Handler(of, jobs.Handler(rotation.Job(of, v.Secrets), config)), nil
+}
+
+func (v *rotateVariables) access(aws *lazyAWS) (*access, error) {
+	return newAccess(v.Secret, aws, management(v.Resource), ManagementAccess(), v.Budget, "")
+}
+
+// rotations makes the rotation of a secret in Secrets Manager, by its name or ARN.
+func (v *rotateVariables) rotations(aws *lazyAWS, a *access, log *slog.Logger) func(secretID string) *rotation.Rotation {
+	return func(secretID string) *rotation.Rotation {
+		return rotation.New(rotation.Config{
+			Place:       rotation.SecretsManager(secretID, aws.rotation),
+			Logto:       a.logto,
+			Resource:    v.Resource,
+			HTTPClient:  a.tokens(),
+			LongestWarm: v.Warm,
+			Log:         log,
+		})
+	}
 }
 
 // management asks for a token of the Management API.

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/function"
+	"github.com/m2mjobs/m2mjobs/internal/rotation"
 	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
@@ -39,6 +41,41 @@ func TestRotateSecretAsksAWSOnlyWhenItIsInvoked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
+	}
+}
+
+func TestTheDoctorOfRotateSecretLooksAtEachSecretThatIsReplaced(t *testing.T) {
+	awsThatDenies(t)
+	environment := function.Environment{"M2M_SECRET_ID": "own", "SECRETS": "own,arn:aws:secretsmanager:eu-central-1:000000000000:secret:shop/orders-AbCdEf"}
+	handler, err := function.NewRotateSecret(environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := handler.Invoke(t.Context(), []byte(`{"doctor": true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inside doctor.Report
+	if err := json.Unmarshal(answer, &inside); err != nil {
+		t.Fatalf("%v: %s", err, answer)
+	}
+	f, err := function.Doctor(rotation.Name, environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, report := range []doctor.Report{inside, f.Examine(t.Context(), "this machine")} {
+		if secret := line(t, report, "secret"); secret.Result != doctor.Fail || !strings.Contains(secret.Found, "secretsmanager:GetSecretValue") {
+			t.Errorf("%+v", secret)
+		}
+		for _, check := range []string{"own", "shop/orders-AbCdEf"} {
+			if one := line(t, report, check); one.Result != doctor.NotTried {
+				t.Errorf("%+v", one)
+			}
+		}
+	}
+	f, err = function.Doctor(rotation.Name, function.Environment{"M2M_SECRET_ID": "own"})
+	if err != nil || len(f.Problems) != 1 || !strings.Contains(f.Problems[0], "SECRETS") {
+		t.Errorf("%v, %q", err, f.Problems)
 	}
 }
 
