@@ -17,7 +17,7 @@ const (
 //
 // It takes the rest for the like of the last minute. That is right for a plan, each of whose users takes a write, and for a file
 // whose changes are spread over it. What the rest of a file changes whose first part changes nothing, nobody can know; a minute
-// into the rest it is right.
+// into the rest it is right. The first guesses of a run that takes less than a minute are rougher, as they are taken from a few requests.
 type pace struct {
 	began time.Time
 	marks []mark // those of the last minute, and the one before them

@@ -208,7 +208,7 @@ func TestTheTimeLeftIsRightWithin20PercentAfterTheFirst5(t *testing.T) {
 		changes func(user int) bool
 	}{
 		{"all users change, at a budget", "rows.ndjson", 3000, cloud, every(1)},
-		{"1 % change, at a budget", "rows.ndjson", 20000, cloud, every(100)},
+		{"1 % change, at a budget", "rows.ndjson", 40000, cloud, every(100)},
 		{"10 % change, at a budget", "rows.ndjson", 10000, cloud, every(10)},
 		{"all users change, as fast as the server takes it", "rows.ndjson", 30000, "none", every(1)},
 		{"compressed by gzip", "rows.ndjson.gz", 10000, cloud, every(10)},
