@@ -141,12 +141,17 @@ func (c crowd) undisturbed(t *testing.T) (state, keptBack []string, requests int
 	return c.state(world), kept(t, world, reportOf(t, cmd)), world.Tenant.Requests("")
 }
 
-// goWrong scripts faults for every call: now and then one is refused, throttled, cut off before or after it took effect, or answered
-// slowly. A call that is repeated meets none again.
+// goWrong scripts faults for every call: one in so many of each is refused, throttled, cut off before or after it took effect, or
+// answered slowly. One by one, because a call that meets four of them in a row is given up, and its row kept back.
 func goWrong(world *demo.World) {
-	for _, route := range []string{"GET /api/users", "PATCH /api/users/{id}/custom-data", "PATCH /api/users/{id}", "GET /api/users/{id}"} {
+	for route, calls := range map[string]int{
+		"GET /api/users":                    9,
+		"PATCH /api/users/{id}/custom-data": 29,
+		"PATCH /api/users/{id}":             19,
+		"GET /api/users/{id}":               19,
+	} {
 		for n := range 20 {
-			fault := logtotest.Fault{Route: route, After: 29}
+			fault := logtotest.Fault{Route: route, After: (n + 1) * calls} // whom an earlier fault hits is not counted
 			switch n % 5 {
 			case 0:
 				fault.Status = 503
