@@ -9,12 +9,11 @@ package emulator
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -81,20 +80,24 @@ type process struct {
 }
 
 func start(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, output: &output{}, ended: make(chan struct{})}
-	cmd.Stderr = p.output
+	output, err := newOutput()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, output: output, ended: make(chan struct{})}
+	cmd.Stderr = p.output.file
 	if cmd.Stdout == nil {
-		cmd.Stdout = p.output
+		cmd.Stdout = p.output.file
 	}
 	cmd.SysProcAttr = childAttributes()
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+		return nil, errors.Join(fmt.Errorf("starting %s: %w", cmd.Path, err), output.file.Close())
 	}
 	go func() {
 		defer close(p.ended)
 		if err := cmd.Wait(); err != nil {
-			fmt.Fprintf(p.output, "%s: %v\n", filepath.Base(cmd.Path), err)
+			fmt.Fprintf(p.output.file, "%s: %v\n", filepath.Base(cmd.Path), err)
 		}
 	}()
 	return p, nil
@@ -131,20 +134,27 @@ func (p *process) close() error {
 	return err
 }
 
-// output collects what a program prints, from several goroutines.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
+// output is what a program prints: a file without a name, so that nobody wakes up to read it while something is measured, and
+// nothing is left behind.
+type output struct{ file *os.File }
+
+func newOutput() (*output, error) {
+	file, err := os.CreateTemp("", "m2mjobs-output-")
+	if err != nil {
+		return nil, err
+	}
+	return &output{file}, os.Remove(file.Name())
 }
 
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
+// String is all that was printed so far.
 func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	info, err := o.file.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	text, err := io.ReadAll(io.NewSectionReader(o.file, 0, info.Size()))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
