@@ -15,11 +15,12 @@ func (p *pipeline) enqueue(ctx context.Context, l *looked) error {
 	if err := p.keepBefore(ctx, before); err != nil {
 		return err
 	}
+	b.part = p.parts
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n, w := range work {
 		p.users[w.id] = w.user
-		w.queue = append(w.queue, item{b, w.index, l.first && n == 0})
+		w.queue = append(w.queue, item{b, w.index, w.kept, l.first && n == 0})
 		b.left.Add(1)
 		p.pending++
 		if !w.busy {
@@ -38,6 +39,7 @@ func (p *pipeline) enqueue(ctx context.Context, l *looked) error {
 type task struct {
 	*user
 	index int
+	kept  planLine
 }
 
 // sift gives the rows that need no write their outcome, and returns the others with what takes them back.
@@ -65,16 +67,18 @@ func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
 			b.outcomes[i] = o
 			continue
 		}
+		var kept planLine
 		if changes {
 			if !p.choose(id) {
 				b.cut(i)
 				return work, before
 			}
-			before = append(before, inverse(id, u.expected, set, drop))
+			kept = inverse(id, u.expected, set, drop)
+			before = append(before, kept)
 			u.expected = merged(u.expected, set, drop)
 		}
 		fresh[id] = u
-		work = append(work, task{u, i})
+		work = append(work, task{u, i, kept})
 	}
 	return work, before
 }

@@ -36,6 +36,7 @@ type batch struct {
 	bytes    int64
 	err      error        // why there is nothing after these rows: io.EOF after the last one
 	users    []logto.User // of a plan's rows
+	part     int          // in which what these rows overwrite is kept, or after which it would be
 }
 
 // looked is a batch whose users are being looked up.
@@ -52,7 +53,8 @@ type looked struct {
 type item struct {
 	*batch
 	index int
-	must  bool // be done whatever the time, so that attempts without time left can't go on forever
+	kept  planLine // what the row was about to overwrite when it was handed over, if that was anything
+	must  bool     // be done whatever the time, so that attempts without time left can't go on forever
 }
 
 func (i item) entry() *entry { return &i.rows[i.index] }
@@ -78,6 +80,7 @@ type pipeline struct {
 	chosen  map[string]bool // the users that a run with a limit changes; hand's, as are limit and parts
 	limit   int             // of them
 	parts   int             // in which what they overwrite is kept
+	late    atomic.Int64    // parts of the writers
 	hire    func()          // another writer, if there may be one more: most rows change nothing, and need none
 	single  bool            // there is one batch
 	slots   chan struct{}   // one for each lookup under way

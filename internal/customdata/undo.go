@@ -28,14 +28,27 @@ func (p *pipeline) keepBefore(ctx context.Context, lines []planLine) error {
 	if len(lines) == 0 || !p.keeps() {
 		return nil
 	}
+	p.parts++
+	return p.keep(ctx, fmt.Sprintf("%06d.ndjson", p.parts), lines...)
+}
+
+// keepLate saves what a row is about to overwrite, where that is not what was foreseen: in a file that comes after the part.
+func (p *pipeline) keepLate(ctx context.Context, part int, line planLine) error {
+	if !p.keeps() {
+		return nil
+	}
+	return p.keep(ctx, fmt.Sprintf("%06d.writer-%06d.ndjson", part, p.late.Add(1)), line)
+}
+
+// keep writes lines that take something back. The order of the files' names is that of the writes.
+func (p *pipeline) keep(ctx context.Context, part string, lines ...planLine) error {
 	var data bytes.Buffer
 	for _, line := range lines {
 		if err := line.write(&data); err != nil {
 			return fmt.Errorf("keeping what users had before: %w", err)
 		}
 	}
-	p.parts++
-	name := fmt.Sprintf("undo/%s/%04d-%06d.ndjson", p.run.ID, p.run.Attempt, p.parts)
+	name := fmt.Sprintf("undo/%s/%04d-%s", p.run.ID, p.run.Attempt, part)
 	sealed, err := p.config.seal(&name, data.Bytes())
 	if err == nil {
 		_, err = p.config.Files.Put(ctx, p.config.Output, name, sealed)
@@ -85,6 +98,16 @@ func inverse(id string, data, set map[string]any, drop []string) planLine {
 		line.Data[key] = data[key]
 	}
 	return line
+}
+
+// covers tells whether the line takes back all that another one does, to the same.
+func (l planLine) covers(other planLine) bool {
+	for key, was := range other.Data {
+		if kept, ok := l.Data[key]; !ok || !logto.EqualData(kept, was) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(other.Remove, func(key string) bool { return !slices.Contains(l.Remove, key) })
 }
 
 // seal encrypts a file if there is a key, and marks its name. AES-GCM takes the name along, so that no file stands for another.

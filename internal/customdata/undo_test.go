@@ -76,3 +76,30 @@ func TestUndoThatIsShortOfTimeGoesOnAndTakesEverythingBackOnce(t *testing.T) {
 		checkData(t, s, id(i), object{"a": number(0)})
 	}
 }
+
+func TestUndoTakesBackAWriteThatWasNotForeseen(t *testing.T) {
+	s := newStage(t)
+	s.users(1, object{"v": 1, "total": 10})
+	s.tenant.Inject(logtotest.Fault{Route: merge, Status: http.StatusUnprocessableEntity})
+	params := rows(`{"id":"u000","customData":{"v":5}}`, `{"id":"u000","customData":{"v":4,"total":99}}`) // stale, if the first is written
+	params["newer"] = "v"
+	run := s.sync(params)
+	checkData(t, s, "u000", object{"v": number(4), "total": number(99)})
+	s.sync(object{"action": "undo", "run": run.RunID})
+	checkData(t, s, "u000", object{"v": number(1), "total": number(10)})
+}
+
+func TestUndoTakesBackWhatSomebodyWroteBetweenLookupAndWrite(t *testing.T) {
+	s := newStage(t)
+	s.users(1, object{"a": 1, "x": 1})
+	s.before = func(r request) {
+		if r.route == getUser {
+			s.tenant.SetCustomData("u000", object{"a": 7, "x": 1})
+		}
+	}
+	run := s.sync(rows(`{"id":"u000","customData":{"a":1},"remove":["x"]}`))
+	s.before = nil
+	checkData(t, s, "u000", object{"a": number(1)})
+	s.sync(object{"action": "undo", "run": run.RunID})
+	checkData(t, s, "u000", object{"a": number(7), "x": number(1)})
+}

@@ -12,7 +12,8 @@ import (
 )
 
 // row brings a user up to one row.
-func (p *pipeline) row(ctx context.Context, u *user, e *entry) (outcome, error) {
+func (p *pipeline) row(ctx context.Context, u *user, i item) (outcome, error) {
+	e := i.entry()
 	blocked := p.blockedBy(u)
 	switch {
 	case u.gone:
@@ -40,6 +41,12 @@ func (p *pipeline) row(ctx context.Context, u *user, e *entry) (outcome, error) 
 		u.data = fresh.CustomData
 		if set, drop, o = p.compare(u.data, e); len(set) == 0 && len(drop) == 0 {
 			return o, nil
+		}
+	}
+	// An earlier row of the user may not have been written, and somebody else may have written since the lookup.
+	if line := inverse(u.id, u.data, set, drop); !i.kept.covers(line) {
+		if err := p.keepLate(ctx, i.part, line); err != nil {
+			return outcome{}, fatal{err}
 		}
 	}
 	if err := p.send(ctx, u, set, drop); err != nil {

@@ -75,7 +75,7 @@ func (p *pipeline) do(ctx context.Context, u *user, i item) (outcome, error) {
 	if p.over.Load() || !i.must && !p.run.Params.DryRun && p.run.TimeLeft() <= 0 {
 		return outcome{}, nil
 	}
-	o, err := p.row(ctx, u, i.entry())
+	o, err := p.row(ctx, u, i)
 	if err != nil {
 		return p.failure(ctx, u, i.entry(), err)
 	}
