@@ -26,6 +26,7 @@ import (
 	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/internal/rotation"
+	"github.com/m2mjobs/m2mjobs/pkg/logto/logtotest"
 )
 
 // doctor is what the command finds of a job of the deployed stack: from outside, and from inside the function.
@@ -223,6 +224,16 @@ func TestDeployedDoctorSeesWhatCannotBeRotated(t *testing.T) {
 		_, inside := m2mjobs.doctor(t, rotation.Name, 1)
 		finds(t, inside, rotated(t, inside, function.SyncCustomData), doctor.Fail, "its secret is none of app", "m2mjobs rotate status --access-id", "put-secret-value --secret-id")
 		finds(t, inside, rotated(t, inside, rotation.Name), doctor.OK)
+	})
+	t.Run("no answer", func(t *testing.T) {
+		s.tenant.Inject(logtotest.Fault{Route: "GET /api/applications/{id}/secrets", Times: -1, Status: 503})
+		defer s.tenant.ClearFaults()
+		_, inside := m2mjobs.doctor(t, rotation.Name, 1)
+		check := rotated(t, inside, function.SyncCustomData)
+		finds(t, inside, check, doctor.Fail, "503", "leave the secret as it is")
+		if strings.Contains(inside[check].Mend, "put-secret-value") {
+			t.Errorf("it asks for another secret in the place of a good one: %+v", inside[check])
+		}
 	})
 	t.Run("another's secret", func(t *testing.T) {
 		s.withVariables(t, rotation.Name, map[string]string{"SECRETS": stackName + "/signing-key"})

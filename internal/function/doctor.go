@@ -114,18 +114,22 @@ func (v *rotateVariables) doctor(aws *lazyAWS, of func(secretID string) *rotatio
 
 // rotated is a secret that is to be replaced: the daily job's look at it, without what that does.
 func (v *rotateVariables) rotated(id string, r *rotation.Rotation) doctor.Place {
-	command := func(name string) string {
-		return "`M2M_SECRET_ID=" + id + " m2mjobs " + name + " --access-id " + v.Secret.ID + "`"
+	access := " --access-id " + v.Secret.ID
+	if v.Secret.File != "" {
+		access = " --access-file " + v.Secret.File
 	}
+	command := func(name string) string { return "`M2M_SECRET_ID=" + id + " m2mjobs " + name + access + "`" }
 	try := func(ctx context.Context) doctor.Finding {
 		done, err := r.Clean(ctx, true)
 		var denied interface{ ErrorCode() string } // as the AWS SDK's errors have it
 		switch {
 		case errors.As(err, &denied) && denied.ErrorCode() == "AccessDeniedException":
 			return doctor.Failed("deploy again, which puts the role right: `make deploy`; a secret of another stack is none that this one may replace", "%v", err)
-		case err != nil:
+		case errors.As(err, new(*rotation.CredentialsError)):
 			return doctor.Failed("see both sides of it with "+command("rotate status")+", and put the app's credentials there: "+
 				doctor.Secret{ID: id}.Put(), "%v", err)
+		case err != nil:
+			return doctor.Failed("leave the secret as it is, and look again later; "+command("rotate status")+" shows both sides of it", "%v", err)
 		}
 		now := time.Now()
 		finding := doctor.Age(now.Add(-done.Age), now, "replace it by hand, "+command("rotate")+", and deploy with a number of days: `make deploy PARAMETERS='RotationDays=30'`")
