@@ -162,7 +162,11 @@ func verdict(answer []byte, reports []jobs.Report, err error) error {
 		}
 	}
 	if unused > 0 {
-		return &exit{exitRejected, fmt.Errorf("done, but %s not used; with reasons in %s", several(unused, "row was", "rows were"), strings.Join(kept, " "))}
+		where := "the report"
+		if len(kept) > 0 {
+			where = strings.Join(kept, " ")
+		}
+		return &exit{exitRejected, fmt.Errorf("done, but %s not used; with reasons in %s", several(unused, "row was", "rows were"), where)}
 	}
 	return nil
 }

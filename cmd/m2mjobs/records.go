@@ -85,7 +85,7 @@ func did(report jobs.Report) string {
 	}
 	_ = json.Unmarshal(report.Result, &result) // another job's may be anything
 	switch {
-	case result.Action == "":
+	case !slices.Contains([]string{"sync", "plan", "apply", "undo"}, result.Action):
 		return ""
 	case result.DryRun:
 		return result.Action + ", dry: "

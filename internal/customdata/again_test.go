@@ -123,6 +123,28 @@ func TestLimitHoldsForAllAttemptsOfARunTogether(t *testing.T) {
 	checkData(t, s, "u004", object{"a": number(0)})
 }
 
+func TestADryRunThatIsContinuedComesToTheSameUsersWithinTheLimit(t *testing.T) {
+	lines := each(150, `{"id":"%s","customData":{"a":0}}`)
+	lines[0] += `
+{"id":"u000","customData":{"a":1}}
+{"id":"u000","customData":{"a":2}}
+{"id":"u000","customData":{"a":3}}`
+	lines[148], lines[149] = `{"id":"u148","customData":{"a":1}}`, `{"id":"u149","customData":{"a":1}}`
+	for _, limit := range []int{2, 3} {
+		s := newStage(t)
+		s.users(150, object{"a": 0})
+		params := object{"source": s.file("rows.ndjson", strings.Join(lines, "\n")), "dryRun": true, "limit": limit}
+		s.tenant.Inject(logtotest.Fault{Route: search, After: 1, Status: 500}) // the first hundred rows are done then
+		if _, err := s.invoke(t.Context(), params); err == nil {
+			t.Fatal("the first attempt did not fail")
+		}
+		report := s.sync(params)
+		if want := int64(3 + limit - 1); report.Attempt != 2 || report.Counts["wouldChange"] != want {
+			t.Errorf("limit %d: attempt %d, counts %v, want %d rows of %d users", limit, report.Attempt, report.Counts, want, limit)
+		}
+	}
+}
+
 func TestPlanWhoseSourceChangedSinceTheCheckpointIsMadeOfWhatIsThere(t *testing.T) {
 	s := newStage(t)
 	s.users(150, nil)

@@ -69,7 +69,7 @@ func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
 		}
 		var kept planLine
 		if changes {
-			if !p.choose(id) {
+			if !p.choose(id, &b.rows[i]) {
 				b.cut(i)
 				return work, before
 			}
@@ -84,14 +84,14 @@ func (p *pipeline) sift(l *looked) (work []task, before []planLine) {
 }
 
 // choose tells whether a user may be changed within the limit.
-func (p *pipeline) choose(id string) bool {
+func (p *pipeline) choose(id string, e *entry) bool {
 	if p.chosen == nil || p.chosen[id] {
 		return true
 	}
 	if len(p.chosen) >= p.limit {
 		return false
 	}
-	p.chosen[id] = true
+	p.chosen[id], e.chosen = true, true
 	return true
 }
 

@@ -134,7 +134,7 @@ func (s *syncer) pipeline(ctx context.Context, rows opened) error {
 			return err
 		}
 		if p.limit = int(limit); !s.keeps() {
-			p.limit -= int(s.done.Changed)
+			p.limit -= int(s.done.Chosen)
 		}
 	}
 	reading, stopReading := context.WithCancel(ctx)

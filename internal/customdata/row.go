@@ -89,6 +89,7 @@ type entry struct {
 	csv    bool     // raw is no JSON, even if it looks like some
 	row    row
 	reason string // empty: the row is good
+	chosen bool   // its user is one of those that a run with a limit changes, and this is the first such row
 }
 
 // check makes a row that can't be sent none, and says why. What a user had may be such a one: more than is taken at once.

@@ -8,25 +8,32 @@ const hopeless = 8
 // streak is the writes in a row that did not go through, by their numbers among all such failures.
 type streak struct {
 	begin, end int // it is those with begin < number <= end
-	line       int // of its first
-	err        error
+	failures   []failure
+}
+
+type failure struct {
+	line int
+	err  error
 }
 
 // passed notes a write that went through, and was begun when there had been so many failures: of later ones it says nothing.
-func (s *streak) passed(failures int) { s.begin = max(s.begin, failures) }
+func (s *streak) passed(failures int) {
+	if over := failures - s.begin; over > 0 {
+		s.begin, s.failures = failures, s.failures[over:]
+	}
+}
 
 // failed notes a failure and returns its number, and whether it is one too many.
 func (s *streak) failed(line int, err error) (number int, isHopeless bool) {
-	if s.begin == s.end {
-		s.line, s.err = line, err
-	}
+	s.failures = append(s.failures, failure{line, err})
 	s.end++
 	return s.end, s.hopeless()
 }
 
 func (s *streak) has(o outcome) bool { return o.failed > s.begin }
-func (s *streak) hopeless() bool     { return s.end-s.begin >= hopeless }
+func (s *streak) hopeless() bool     { return len(s.failures) >= hopeless }
 
 func (s *streak) error() error {
-	return fmt.Errorf("writes from line %d on did not go through (%d in a row), run it again later: %w", s.line, s.end-s.begin, s.err)
+	first := s.failures[0]
+	return fmt.Errorf("writes from line %d on did not go through (%d in a row), run it again later: %w", first.line, len(s.failures), first.err)
 }

@@ -70,6 +70,8 @@ type progress struct {
 	Changed  int64 `json:"changed,omitempty"`
 	Missing  int64 `json:"missing,omitempty"`
 	Rejected int64 `json:"rejected,omitempty"`
+	// Chosen are the users that a run with a limit changes.
+	Chosen int64 `json:"chosen,omitempty"`
 	// Blocked are the users, by id, of whom a row could not be written, with its line: no later row of them is.
 	Blocked map[string]int `json:"blocked,omitempty"`
 	// Planning is how far a plan is, while one is made.
@@ -247,6 +249,9 @@ func (s *syncer) count(e *entry, o outcome) {
 		s.run.Count("rows", 1)
 	}
 	s.done.Rows++
+	if e.chosen {
+		s.done.Chosen++
+	}
 	switch o.kind {
 	case found:
 		return
