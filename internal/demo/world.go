@@ -102,12 +102,11 @@ func (w *World) serveShop(orders []shop.Order) error {
 
 // Environment is a function's environment in this world.
 func (w *World) Environment(name string) function.Environment {
-	return function.Environment{
-		"M2M_SECRET_FILE": w.secretFile(name),
-		"SHOP_URL":        w.ShopURL,
-		"SHOP_RESOURCE":   shop.Resource,
-		"OUTPUT":          filepath.Join(w.Dir, "out"),
+	environment := function.Environment{"M2M_SECRET_FILE": w.secretFile(name), "OUTPUT": filepath.Join(w.Dir, "out")}
+	if name != function.SyncCustomData { // by its variables the doctor tells which function they are for
+		environment["SHOP_URL"], environment["SHOP_RESOURCE"] = w.ShopURL, shop.Resource
 	}
+	return environment
 }
 
 // EnvironmentFile is where the same environment stands for m2mjobs invoke --env-file.
