@@ -7,8 +7,8 @@ const hopeless = 8
 
 // streak is the writes in a row that did not go through, by their numbers among all such failures.
 type streak struct {
-	begin, end int // it is those with begin < number <= end
-	failures   []failure
+	begin    int // the number of the last failure before it
+	failures []failure
 }
 
 type failure struct {
@@ -26,9 +26,11 @@ func (s *streak) passed(failures int) {
 // failed notes a failure and returns its number, and whether it is one too many.
 func (s *streak) failed(line int, err error) (number int, isHopeless bool) {
 	s.failures = append(s.failures, failure{line, err})
-	s.end++
-	return s.end, s.hopeless()
+	return s.end(), s.hopeless()
 }
+
+// end is the number of its last failure.
+func (s *streak) end() int { return s.begin + len(s.failures) }
 
 func (s *streak) has(o outcome) bool { return o.failed > s.begin }
 func (s *streak) hopeless() bool     { return len(s.failures) >= hopeless }

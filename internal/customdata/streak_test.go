@@ -9,7 +9,7 @@ import (
 func TestAStreakIsToldByTheFirstFailureThatBelongsToIt(t *testing.T) {
 	var s streak
 	s.failed(5, errors.New("five"))
-	before := s.end // a write that begins here, and goes through later
+	before := s.end() // a write that begins here, and goes through later
 	s.failed(7, errors.New("seven"))
 	s.passed(before)
 	for i := range hopeless - 1 {

@@ -32,12 +32,12 @@ func (p *pipeline) keepBefore(ctx context.Context, lines []planLine) error {
 	return p.keep(ctx, fmt.Sprintf("%06d.ndjson", p.parts), lines...)
 }
 
-// keepLate saves what a row is about to overwrite, where that is not what was foreseen: in a file that comes after the part.
-func (p *pipeline) keepLate(ctx context.Context, part int, line planLine) error {
-	if !p.keeps() {
+// keepLate saves what a row is about to overwrite, where that is not what was foreseen: in a file that comes after its batch's.
+func (p *pipeline) keepLate(ctx context.Context, i item, line planLine) error {
+	if !p.keeps() || i.kept.covers(line) {
 		return nil
 	}
-	return p.keep(ctx, fmt.Sprintf("%06d.writer-%06d.ndjson", part, p.late.Add(1)), line)
+	return p.keep(ctx, fmt.Sprintf("%06d.writer-%06d.ndjson", i.part, p.late.Add(1)), line)
 }
 
 // keep writes lines that take something back. The order of the files' names is that of the writes.

@@ -44,10 +44,8 @@ func (p *pipeline) row(ctx context.Context, u *user, i item) (outcome, error) {
 		}
 	}
 	// An earlier row of the user may not have been written, and somebody else may have written since the lookup.
-	if line := inverse(u.id, u.data, set, drop); !i.kept.covers(line) {
-		if err := p.keepLate(ctx, i.part, line); err != nil {
-			return outcome{}, fatal{err}
-		}
+	if err := p.keepLate(ctx, i, inverse(u.id, u.data, set, drop)); err != nil {
+		return outcome{}, fatal{err}
 	}
 	if err := p.send(ctx, u, set, drop); err != nil {
 		return outcome{}, err
@@ -163,7 +161,7 @@ func (p *pipeline) failure(ctx context.Context, u *user, e *entry, err error) (o
 func (p *pipeline) failuresSoFar() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.streak.end
+	return p.streak.end()
 }
 
 func (p *pipeline) blockedBy(u *user) (line int) {
