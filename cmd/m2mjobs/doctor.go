@@ -32,7 +32,7 @@ type examine struct {
 func (examine) Help() string {
 	return `Checks the whole way of a function, and says of each thing what was found and how it is mended: variables, secret, Logto's
 address and issuer, clocks, token, scopes, role, the APIs, and what the function writes to. Nothing is changed; a token or two of
-the tenant's quota are used.
+the tenant's quota are used, and by rotate-secret one more for each secret that has old ones beside it.
 
   m2mjobs doctor --env-file sync.env
   m2mjobs doctor --stack m2mjobs

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fatih/color"
 
+	"github.com/m2mjobs/m2mjobs/internal/customdata"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
 )
 
@@ -79,18 +80,15 @@ func shortSlot(r jobs.Record) string {
 
 // did is which of a job's actions a run was, as the results of those that have several say.
 func did(report jobs.Report) string {
-	var result struct {
-		Action string
-		DryRun bool
-	}
+	var result customdata.Result
 	_ = json.Unmarshal(report.Result, &result) // another job's may be anything
 	switch {
-	case !slices.Contains([]string{"sync", "plan", "apply", "undo"}, result.Action):
+	case !slices.Contains([]customdata.Action{customdata.ActionSync, customdata.ActionPlan, customdata.ActionApply, customdata.ActionUndo}, result.Action):
 		return ""
 	case result.DryRun:
-		return result.Action + ", dry: "
+		return string(result.Action) + ", dry: "
 	}
-	return result.Action + ": "
+	return string(result.Action) + ": "
 }
 
 // counts are what the report counts, in short.

@@ -24,3 +24,10 @@ func TestOnlyWhatIsDoneEndsAsDone(t *testing.T) {
 		}
 	}
 }
+
+func TestRowsThatAreKeptNowhereAreInTheReport(t *testing.T) {
+	err := verdict(nil, []jobs.Report{{Outcome: jobs.OutcomeDone, Rejected: &jobs.Rejected{Rows: 1}}}, nil)
+	if err == nil || err.Error() != "done, but 1 row was not used; with reasons in the report" {
+		t.Error(err)
+	}
+}

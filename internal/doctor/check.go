@@ -12,7 +12,8 @@
 // far as they can be made from where they run: on the operator's machine, or inside the function, which answers
 // {"doctor": true} with a Report. What only a deployed stack knows (schedules, queues, the secret's age) is in package stack.
 //
-// It costs a token of the tenant's quota, which its log shows, and for an own API a second one: what else would be granted.
+// It costs a token of the tenant's quota, which its log shows, and for an own API a second one: what else would be granted; of
+// rotate-secret one more for each secret that has old ones beside it, by which it sees that the audit log is up to date.
 //
 // No line has a secret, a token or an answer's body in it.
 package doctor

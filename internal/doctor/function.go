@@ -66,13 +66,13 @@ type API struct {
 	Path string
 }
 
-// Place is a thing that the function writes to.
+// Place is a thing that the function writes to, or otherwise needs.
 type Place struct {
 	Name string // of the check
 	What string // what is checked
 	// Managed: it is looked at through the Management API, which must have answered.
 	Managed bool
-	// Try finds out whether it could be written, and changes nothing. It says what was proved by that.
+	// Try finds out whether the function could do with it what it does, and changes nothing. It says what was proved by that.
 	Try func(context.Context) Finding
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-lambda-go/lambda"
+
 	"github.com/m2mjobs/m2mjobs/internal/doctor"
 	"github.com/m2mjobs/m2mjobs/internal/function"
 	"github.com/m2mjobs/m2mjobs/pkg/jobs"
@@ -19,11 +21,16 @@ func examined(t *testing.T, name string, environment function.Environment) docto
 	if err != nil {
 		t.Fatal(err)
 	}
+	return examination(t, handler)
+}
+
+// examination is what a handler answers to {"doctor": true}.
+func examination(t *testing.T, handler lambda.Handler) (report doctor.Report) {
+	t.Helper()
 	answer, err := handler.Invoke(t.Context(), []byte(`{"doctor": true}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var report doctor.Report
 	if err := json.Unmarshal(answer, &report); err != nil {
 		t.Fatalf("%v: %s", err, answer)
 	}

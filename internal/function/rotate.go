@@ -85,8 +85,8 @@ func (a *access) logto(ctx context.Context, of m2m.Credentials) (*logto.Client, 
 		return nil, err
 	}
 	if of.Endpoint != endpoint {
-		return nil, rotation.NotCredentials(fmt.Errorf("the secret to rotate is for the tenant %s, and the one that gives access for %s: "+
-			"fill in what is a placeholder still, or rotate the other tenant's with access of its own", of.Endpoint, endpoint))
+		return nil, &rotation.CredentialsError{Err: fmt.Errorf("the secret to rotate is for the tenant %s, and the one that gives access for %s: "+
+			"fill in what is a placeholder still, or rotate the other tenant's with access of its own", of.Endpoint, endpoint)}
 	}
 	return logto.NewClient(logto.Config{Endpoint: endpoint, HTTPClient: a.client})
 }

@@ -51,14 +51,7 @@ func TestTheDoctorOfRotateSecretLooksAtEachSecretThatIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := handler.Invoke(t.Context(), []byte(`{"doctor": true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var inside doctor.Report
-	if err := json.Unmarshal(answer, &inside); err != nil {
-		t.Fatalf("%v: %s", err, answer)
-	}
+	inside := examination(t, handler)
 	f, err := function.Doctor(rotation.Name, environment)
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (r *Rotation) Clean(ctx context.Context, dryRun bool) (Cleaned, error) {
 	}
 	live := slices.IndexFunc(secrets, func(one logto.AppSecret) bool { return one.Value == current.secret() })
 	if live < 0 {
-		return Cleaned{}, NotCredentials(fmt.Errorf("%s: its secret is none of app %s: put one of the app's secrets there", s.Name, current.AppID))
+		return Cleaned{}, &CredentialsError{fmt.Errorf("%s: its secret is none of app %s: put one of the app's secrets there", s.Name, current.AppID)}
 	}
 	done := Cleaned{Age: r.Now().Sub(secrets[live].CreatedAt)}
 	old, err := r.left(ctx, s, current, secrets)

@@ -91,7 +91,7 @@ func (r *Rotation) read(ctx context.Context, version string) (held, error) {
 	}
 	h, err := parse(text)
 	if err != nil {
-		return held{}, NotCredentials(fmt.Errorf("version %s: %w", version, err))
+		return held{}, &CredentialsError{fmt.Errorf("version %s: %w", version, err)}
 	}
 	return h, nil
 }
@@ -104,7 +104,7 @@ func (r *Rotation) current(ctx context.Context) (State, held, error) {
 	}
 	id := s.labelled(Current)
 	if id == "" {
-		return s, held{}, NotCredentials(fmt.Errorf("%s has no current version: put the app's credentials there first", s.Name))
+		return s, held{}, &CredentialsError{fmt.Errorf("%s has no current version: put the app's credentials there first", s.Name)}
 	}
 	h, err := r.read(ctx, id)
 	if err != nil {
@@ -115,13 +115,13 @@ func (r *Rotation) current(ctx context.Context) (State, held, error) {
 
 // CredentialsError says that what stands in the place is nothing that a rotation can begin with: a person must put the app's
 // credentials there.
-type CredentialsError struct{ error }
+type CredentialsError struct{ Err error }
 
-// NotCredentials makes one of an error that says why.
-func NotCredentials(why error) *CredentialsError { return &CredentialsError{why} }
+// Error implements error.
+func (e *CredentialsError) Error() string { return e.Err.Error() }
 
-// Unwrap returns why.
-func (e *CredentialsError) Unwrap() error { return e.error }
+// Unwrap returns Err.
+func (e *CredentialsError) Unwrap() error { return e.Err }
 
 // errOtherApp says that somebody replaced the credentials during a rotation.
 var errOtherApp = errors.New("the pending version is for another app or tenant than the current one: somebody replaced the credentials " +
